@@ -1,0 +1,1 @@
+"""Entries: Markdown with front matter, and the files they live in."""

@@ -1,0 +1,129 @@
+"""An entry's id and its file's path: each from the other, and neither out of the folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from pathlib import Path
+from typing import Final
+
+from pyrite.errors import InvalidEntryError
+
+ENDINGS: Final = (".md", ".markdown")
+
+MAX_COMPONENT_BYTES: Final = 200
+MAX_ID_BYTES: Final = 1000
+_MAX_SLUG_CHARACTERS: Final = 80
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_APOSTROPHES = str.maketrans("", "", "'\u2019\u02bc")
+
+
+def is_entry_file(name: str) -> bool:
+    """Whether a file of that name is an entry's, by its ending."""
+    return name.lower().endswith(ENDINGS)
+
+
+def entry_id(relative_path: str) -> str:
+    """Return the id of the entry in a file: its path without the ending, in Unicode NFC."""
+    lowered = relative_path.lower()
+    for ending in ENDINGS:
+        if lowered.endswith(ending):
+            relative_path = relative_path[: -len(ending)]
+            break
+    return unicodedata.normalize("NFC", relative_path)
+
+
+def check_id(given: str) -> str:
+    """Return an id in Unicode NFC.
+
+    Raises:
+        InvalidEntryError: no entry can have this id; the message says what to change.
+    """
+    name = unicodedata.normalize("NFC", given)
+    if problem := _problem(name):
+        shown = ascii(name) if _UNPRINTABLE.search(name) else repr(name)
+        raise InvalidEntryError(f"{shown[:120]} cannot be an entry's id: {problem}")
+    return name
+
+
+def _problem(name: str) -> str | None:
+    if found := _UNPRINTABLE.search(name):
+        return f"it contains U+{ord(found[0]):04X}; use printable characters"
+    if "\\" in name:
+        return "it contains a backslash; separate folders with '/'"
+    if is_entry_file(name):
+        return "leave off the file's ending"
+    if len(name.encode()) > MAX_ID_BYTES:
+        return f"it is longer than {MAX_ID_BYTES:,} bytes; shorten it"
+    return next(filter(None, map(_component_problem, name.split("/"))), None)
+
+
+def _component_problem(component: str) -> str | None:
+    if not component:
+        return "write it as folder/name, with one slash between names and none at the ends"
+    if component.startswith("."):
+        return "no part of it may begin with a dot"
+    if component != component.strip():
+        return "no part of it may begin or end with white space"
+    if len(component.encode()) > MAX_COMPONENT_BYTES:
+        return f"a part of it is longer than {MAX_COMPONENT_BYTES} bytes; shorten it"
+    return None
+
+
+def slug(title: str) -> str:
+    """Return a pleasant id for a title: its words in lower case, joined by hyphens."""
+    text = unicodedata.normalize("NFC", title.lower().translate(_APOSTROPHES))
+    kept = (letter if unicodedata.category(letter)[0] in "LMN" else " " for letter in text)
+    name = ""
+    for word in "".join(kept).split():
+        longer = f"{name}-{word}" if name else word
+        if len(longer) > _MAX_SLUG_CHARACTERS or len(longer.encode()) > MAX_COMPONENT_BYTES:
+            return name or _cut(word)
+        name = longer
+    return name or "entry"
+
+
+def _cut(word: str) -> str:
+    return word[:_MAX_SLUG_CHARACTERS].encode()[:MAX_COMPONENT_BYTES].decode(errors="ignore")
+
+
+def linked_folder(root: str, relative: str) -> str | None:
+    """Return the first folder on the way to a file that is a symbolic link, None if none is."""
+    folder = root
+    for name in relative.split("/")[:-1]:
+        folder = f"{folder}/{name}"
+        if os.path.islink(folder):  # noqa: PTH114 - three times as fast as a Path, once a folder
+            return folder[len(root) + 1 :]
+    return None
+
+
+def resolve(root: Path, relative: str) -> Path:
+    """Return where to write an entry's file, sure that it is inside the root.
+
+    Below the root no link is followed, not even one that stays inside: a file has one path.
+
+    Args:
+        root: the knowledge base's folder.
+        relative: the file's path in it, with '/' separators and the ending.
+
+    Raises:
+        InvalidEntryError: the path leads out of the root, through a link, or to no file.
+    """
+    check_id(entry_id(relative))
+    if not is_entry_file(relative):
+        raise InvalidEntryError(f"{relative!r} is no Markdown file: let it end in .md")
+    if link := linked_folder(str(root), relative):
+        raise InvalidEntryError(f"{relative!r} leads through the link {link!r}; use a real folder")
+    path = root / relative
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise InvalidEntryError(f"{relative!r} cannot be a file: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise InvalidEntryError(f"{relative!r} is a link, a folder or a device, not a file")
+    return path
