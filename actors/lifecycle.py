@@ -13,7 +13,12 @@ A row is in one of four states. Everything that can happen to it is an *occurren
     processing  Failed, final or attempts = max  failed, with the error         kept
     processing  Released (a graceful stop)       pending, due now               -1
     processing  LeaseExpired                     pending, or failed at max      kept
+                                                 (pending as a suspect)
     failed      Retried                          pending, due now               0
+
+A worker that dies takes all its claims with it, though at most one of them was the cause. So
+each of them is a suspect: from then on it is claimed alone, by a worker that holds nothing
+else, and one that kills its worker again costs nobody but itself an attempt.
 
 Deletion removes the row and so needs no line. An occurrence that the state does not allow
 raises :class:`IllegalTransitionError` and changes nothing.
@@ -116,6 +121,8 @@ class Transition:
     #: When it may be claimed, for a pending row that has to wait; None is at once.
     available_at: float | None = None
     error: str | None = None
+    #: Whether it is to be claimed alone, because a worker died while holding it.
+    suspect: bool = False
 
 
 class IllegalTransitionError(Exception):
@@ -172,7 +179,6 @@ def after(
             due = now + policy.backoff(attempts, chance)
             return Transition(Status.PENDING, attempts, available_at=due, error=error)
         case LeaseExpired():
-            ended = attempts >= policy.max_attempts
-            return Transition(
-                Status.FAILED if ended else Status.PENDING, attempts, error=LEASE_EXPIRED
-            )
+            if attempts >= policy.max_attempts:
+                return Transition(Status.FAILED, attempts, error=LEASE_EXPIRED)
+            return Transition(Status.PENDING, attempts, error=LEASE_EXPIRED, suspect=True)

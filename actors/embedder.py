@@ -1,0 +1,150 @@
+"""The embedder: the only actor that touches the model.
+
+A batch that fails is halved until the text at fault stands alone; its neighbours succeed.
+If it is the model that is at fault, nobody is charged: the embedder says that it is degraded,
+waits, and goes on with the same batch.
+
+On a stop it finishes the batch in progress. Batches reach it through a channel without a
+buffer, so what it has not received has not been started.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import trio
+
+from actors.messages import Batch, Encoded, Piece, Refused, Report, StateChange, WorkerState
+from actors.ports import Encoder, EncoderUnavailableError, Hop, RefusedTextError
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How an unavailable model is tried again; the delay doubles up to the cap."""
+
+    base_s: float = 1.0
+    cap_s: float = 60.0
+    #: Tries before the error is raised instead; infinite for a service.
+    tries: float = math.inf
+
+    def delay(self, tried: int) -> float:
+        """Seconds to wait after ``tried`` failures."""
+        return min(self.cap_s, self.base_s * 2.0 ** min(tried - 1, 64))
+
+
+@dataclass
+class Work:
+    """One batch in progress: what is still to be encoded, and what came of the rest."""
+
+    #: A stack of groups, each to be encoded in one call.
+    groups: list[tuple[Piece, ...]]
+    encoded: list[Encoded] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    encode_s: float = 0.0
+
+
+async def embedder(
+    batches: trio.MemoryReceiveChannel[Batch],
+    reports: trio.MemorySendChannel[Report | StateChange],
+    *,
+    encoder: Encoder,
+    hop: Hop,
+    stopping: trio.Event,
+    patience: Patience,
+) -> None:
+    """Encode batch after batch until they end, or until a stop finds the model away.
+
+    Raises:
+        EncoderUnavailableError: the model stayed away for longer than the patience.
+    """
+    with batches, reports:
+        async for batch in batches:
+            work = Work([batch.pieces] if batch.pieces else [])
+            tried = 0
+            while work.groups and not (tried and stopping.is_set()):
+                try:
+                    if not encoder.ready:
+                        await reports.send(StateChange(WorkerState.LOADING))
+                        if not await load_unless_stopping(encoder, hop, stopping):
+                            break
+                    await reports.send(StateChange(WorkerState.ENCODING))
+                    await encode(work, encoder, hop)
+                except EncoderUnavailableError as error:
+                    tried += 1
+                    if tried >= patience.tries:
+                        raise
+                    await reports.send(StateChange(WorkerState.DEGRADED, str(error)))
+                    with trio.move_on_after(patience.delay(tried)):
+                        await stopping.wait()
+            await reports.send(
+                Report(tuple(work.encoded), tuple(work.refused), batch.ready, work.encode_s)
+            )
+
+
+async def load_unless_stopping(encoder: Encoder, hop: Hop, stopping: trio.Event) -> bool:
+    """Load the model; False if a stop came first, and loading was left to itself.
+
+    Raises:
+        EncoderUnavailableError: it cannot be loaded.
+    """
+
+    async def cancel_on_stop() -> None:
+        await stopping.wait()
+        nursery.cancel_scope.cancel()
+
+    loaded = False
+    unavailable = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel_on_stop)
+        try:
+            await hop(encoder.load, abandon_on_cancel=True)
+            loaded = True
+        except EncoderUnavailableError as error:
+            unavailable = error
+        nursery.cancel_scope.cancel()
+    if unavailable is not None:
+        raise unavailable
+    return loaded
+
+
+async def encode(work: Work, encoder: Encoder, hop: Hop) -> None:
+    """Encode the groups one by one, halving those that fail.
+
+    Raises:
+        EncoderUnavailableError: the group in question is still on the stack.
+    """
+    while work.groups:
+        group = work.groups[-1]
+        started = time.perf_counter()
+        try:
+            # Abandoned only when the grace period of a stop is over: a call that hangs must
+            # not keep the process alive.
+            vectors = await hop(
+                encoder.encode, [piece.chunk.text for piece in group], abandon_on_cancel=True
+            )
+        except EncoderUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever an encoder raises is that text's failure
+            work.groups.pop()
+            work.groups.extend(halves(group))
+            if len(group) == 1:
+                work.refused.append(refusal(group[0], error))
+        else:
+            work.groups.pop()
+            # Fewer vectors than texts would be a bug of the encoder's: it must not pass for a loss.
+            work.encoded.extend(Encoded(p, v) for p, v in zip(group, vectors, strict=True))
+        work.encode_s += time.perf_counter() - started
+
+
+def halves(group: tuple[Piece, ...]) -> list[tuple[Piece, ...]]:
+    """The group's two halves, to be stacked so that the first is encoded first; none of one."""
+    middle = len(group) // 2
+    return [group[middle:], group[:middle]] if middle else []
+
+
+def refusal(piece: Piece, error: Exception) -> Refused:
+    """The encoder's error as a value."""
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return Refused(piece, reason, retryable=not isinstance(error, RefusedTextError))

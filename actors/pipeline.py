@@ -1,0 +1,217 @@
+"""The pipeline: opens the channels and the nurseries, and knows how to start, drain and stop.
+
+Two nurseries, one inside the other::
+
+    finishing: embedder, reporter, fanout       ends as its channels close, under a deadline
+        intake: poller, batcher                 is cancelled by a stop
+
+A stop cancels the intake. Its channels close, the embedder finishes what it has begun, the
+reporter commits it, and what is still in flight after that is given back without charge. An
+actor that crashes takes the whole pipeline with it; then nothing is given back, for the next
+start should find that these claims cost somebody an attempt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import outcome
+import trio
+
+from actors.batcher import batcher
+from actors.embedder import Patience, embedder
+from actors.fanout import Hub, Subscription, fanout
+from actors.in_flight import InFlight
+from actors.lifecycle import RetryPolicy
+from actors.messages import Batch, Claim, Event, Report, StateChange, Statistics, WorkerState
+from actors.packing import BatchLimits, Window
+from actors.poller import Wake, poller
+from actors.ports import Encoder, EncoderUnavailableError, Hop, Queue
+from actors.reporter import Assembly, reporter
+from actors.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """What can be tuned; times are in seconds."""
+
+    #: Entries claimed at a time.
+    claim_limit: int = 10
+    batch: BatchLimits = BatchLimits()
+    #: Chunks and claims that wait for a batch before back-pressure sets in.
+    window: int = 64
+    #: How often another connection's commits are looked for.
+    poll_interval_s: float = 0.05
+    #: How often leases are renewed and the heart beats; a third of the lease or less.
+    beat_s: float = 5.0
+    #: How long a stop may take to finish what has begun.
+    grace_s: float = 10.0
+    retry: RetryPolicy = RetryPolicy()
+    patience: Patience = Patience()
+
+
+@dataclass
+class Pipeline:
+    """The five actors over one queue and one encoder; runs once."""
+
+    queue: Queue
+    encoder: Encoder
+    #: Says without blocking whether another connection has committed since last asked.
+    changed: Callable[[], bool]
+    options: PipelineOptions = PipelineOptions()
+    clock: Callable[[], float] = time.time
+    #: How blocking calls leave the event loop; tests put an inline fake here.
+    hop: Hop = trio.to_thread.run_sync
+    encoder_hop: Hop | None = None
+    _hub: Hub = field(default_factory=Hub)
+    _in_flight: InFlight = field(default_factory=InFlight)
+
+    def __post_init__(self) -> None:
+        self._wake = Wake()
+        self._stopping = trio.Event()
+        self._tally = Tally(self.clock)
+        self._intake = trio.CancelScope()
+        self._finishing = trio.CancelScope()
+        self._ended = False
+        if self.encoder_hop is None:
+            # A limiter of its own: encoding neither waits for other threads nor takes theirs.
+            limiter = trio.CapacityLimiter(1)
+            self.encoder_hop = partial(trio.to_thread.run_sync, limiter=limiter)
+
+    def wake(self) -> None:
+        """There may be work: look now. To be called on the Trio thread."""
+        self._wake.ring()
+
+    def stop(self) -> None:
+        """Begin a graceful stop; :meth:`run` returns when it is done."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._finishing.deadline = trio.current_time() + self.options.grace_s
+            self._intake.cancel()
+
+    def subscribe(self, buffer: int = 256) -> Subscription:
+        """The feed from now on."""
+        return self._hub.subscribe(buffer)
+
+    def statistics(self) -> Statistics:
+        """The worker's numbers now."""
+        now = self._tally.snapshot(len(self._in_flight))
+        stopping = self._stopping.is_set() and not self._ended
+        return replace(now, state=WorkerState.STOPPING) if stopping else now
+
+    async def run(self, *, drain: bool = False) -> Statistics:
+        """Embed what is queued until stopped or, in a drain, until nothing is unfinished.
+
+        A cancellation from outside begins a graceful stop, and is felt after it.
+
+        Raises:
+            EncoderUnavailableError: the model stayed away for longer than the patience.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop_when_cancelled)
+            with trio.CancelScope(shield=True):
+                ended = await outcome.acapture(self._run_to_the_end, drain=drain)
+            self._ended = True
+            nursery.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        # Out of the nursery, which would have wrapped an error in a group.
+        return ended.unwrap()
+
+    async def _run_to_the_end(self, *, drain: bool) -> Statistics:
+        """Run the actors, and give back what they left, unless it was a crash that ended them."""
+        try:
+            await self._run_actors(drain=drain)
+        except BaseExceptionGroup as group:
+            failure = cause(group)
+            if isinstance(failure, EncoderUnavailableError):
+                await self._give_back()
+            raise failure from None
+        await self._give_back()
+        return self._tally.snapshot(len(self._in_flight))
+
+    async def _run_actors(self, *, drain: bool) -> None:
+        """Run the two nurseries to their end."""
+        options, hop = self.options, self.hop
+        to_batcher, from_poller = trio.open_memory_channel[tuple[Claim, ...]](1)
+        to_embedder, from_batcher = trio.open_memory_channel[Batch](0)
+        to_reporter, from_embedder = trio.open_memory_channel[Report | StateChange](2)
+        to_fanout, from_reporter = trio.open_memory_channel[Event](64)
+        assert self.encoder_hop is not None
+        with self._finishing:
+            async with trio.open_nursery() as finishing:
+                finishing.start_soon(
+                    partial(
+                        embedder,
+                        encoder=self.encoder,
+                        hop=self.encoder_hop,
+                        stopping=self._stopping,
+                        patience=options.patience,
+                    ),
+                    from_batcher,
+                    to_reporter,
+                )
+                finishing.start_soon(
+                    partial(
+                        reporter,
+                        queue=self.queue,
+                        hop=hop,
+                        assembly=Assembly(self._in_flight, options.retry, self.clock),
+                        tally=self._tally,
+                        wake=self._wake,
+                        beat_s=options.beat_s,
+                    ),
+                    from_embedder,
+                    to_fanout,
+                )
+                finishing.start_soon(partial(fanout, hub=self._hub), from_reporter)
+                with self._intake:
+                    async with trio.open_nursery() as intake:
+                        intake.start_soon(
+                            partial(
+                                poller,
+                                queue=self.queue,
+                                hop=hop,
+                                in_flight=self._in_flight,
+                                wake=self._wake,
+                                changed=self.changed,
+                                limit=options.claim_limit,
+                                poll_interval_s=options.poll_interval_s,
+                                drain=drain,
+                            ),
+                            to_batcher,
+                        )
+                        intake.start_soon(
+                            partial(batcher, window=Window(options.batch, options.window)),
+                            from_poller,
+                            to_embedder,
+                        )
+
+    async def _stop_when_cancelled(self) -> None:
+        # The cancellation is felt again at the end of the run, and not in a nursery's group.
+        with suppress(trio.Cancelled):
+            await trio.sleep_forever()
+        if not self._ended:
+            self.stop()
+
+    async def _give_back(self) -> None:
+        """Release what is in flight."""
+        claims = self._in_flight.claims()
+        if claims:
+            self._tally.released(await self.hop(self.queue.release, claims))
+            self._in_flight.leave(claims)
+
+
+def cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong, without its consequences: one exception if it was only one.
+
+    An actor that crashes closes its channels, and its neighbour upstream finds it gone.
+    """
+    _, causes = group.split(trio.BrokenResourceError)
+    error: BaseException = causes or group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,159 @@
+"""The window: what goes in comes out once, urgent first, within limits, with little padding."""
+
+import random
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.messages import Batch
+from actors.packing import BatchLimits, Window
+from tests.fakes.pipeline import chunk, claim
+
+limits = st.builds(BatchLimits, texts=st.integers(1, 9), tokens=st.integers(1, 600))
+
+
+@st.composite
+def workloads(draw):
+    """Claims of any size, arriving in groups between batches."""
+    numbers = iter(range(10_000))
+
+    def one_claim(spec):
+        name, (lengths, priority) = f"e{next(numbers)}", spec
+        missing = tuple(chunk(f"{name}/{i}", tokens) for i, tokens in enumerate(lengths))
+        return replace(claim(name, priority=priority), missing=missing)
+
+    spec = st.tuples(st.lists(st.integers(1, 300), max_size=6), st.integers(0, 2))
+    groups = draw(st.lists(st.lists(spec, max_size=5), max_size=8))
+    return [tuple(map(one_claim, group)) for group in groups]
+
+
+def run(window, groups):
+    """Add a group, take a batch, and so on; at the end take what is left."""
+    batches = []
+    for group in groups:
+        window.add(group)
+        batches.append(window.take())
+    while window:
+        batches.append(window.take())
+    return batches
+
+
+def wanted(claims):
+    return [(c.token, missing.digest) for c in claims for missing in c.missing]
+
+
+def waiting_of(pieces):
+    return [(piece.claim.token, piece.chunk.digest) for piece in pieces]
+
+
+def padded(batch):
+    return len(batch.pieces) * max((piece.chunk.tokens for piece in batch.pieces), default=0)
+
+
+@given(limits, workloads())
+def test_every_piece_comes_out_once(limits, groups):
+    batches = run(Window(limits, 64), groups)
+    out = [waiting for batch in batches for waiting in waiting_of(batch.pieces)]
+    assert sorted(out) == sorted(wanted(c for group in groups for c in group))
+
+
+@given(limits, workloads())
+def test_the_limits_hold_for_all_but_a_single_text(limits, groups):
+    for batch in run(Window(limits, 64), groups):
+        assert len(batch.pieces) <= limits.texts
+        assert padded(batch) <= limits.tokens or len(batch.pieces) == 1
+
+
+@given(limits, workloads())
+def test_the_most_urgent_piece_is_in_every_batch(limits, groups):
+    window, waiting = Window(limits, 64), []
+    for group in [*groups, *[()] * 300]:
+        window.add(group)
+        waiting += [(c.priority, key) for c in group for key in wanted([c])]
+        taken = waiting_of(window.take().pieces)
+        if waiting:
+            # min() keeps the first of equals, which arrived first.
+            assert min(waiting, key=lambda one: one[0])[1] in taken
+        waiting = [one for one in waiting if one[1] not in taken]
+    assert not waiting
+
+
+@given(limits, workloads())
+def test_ready_claims_come_out_with_the_next_batch(limits, groups):
+    window = Window(limits, 64)
+    for group in groups:
+        window.add(group)
+        assert window.take().ready == tuple(c for c in group if not c.missing)
+
+
+@given(limits, workloads())
+def test_the_length_counts_pieces_and_ready_claims(limits, groups):
+    window, inside = Window(limits, 64), 0
+    for group in groups:
+        window.add(group)
+        inside += sum(len(c.missing) or 1 for c in group)
+        assert len(window) == inside
+        batch = window.take()
+        inside -= len(batch.pieces) + len(batch.ready)
+        assert len(window) == inside
+
+
+@given(st.integers(1, 20), st.integers(0, 30))
+def test_there_is_room_below_the_capacity(capacity, added):
+    window = Window(BatchLimits(), capacity)
+    window.add(claim(f"e{i}", f"t{i}") for i in range(added))
+    assert window.has_room() == (added < capacity)
+
+
+@given(limits, workloads())
+@settings(max_examples=50)
+def test_a_batch_is_closed_only_by_a_limit_or_by_the_end(limits, groups):
+    """No room is given away: neither neighbour in length would have fitted in."""
+    window = Window(limits, 10_000)
+    window.add(c for group in groups for c in group)
+    while window:
+        batch = window.take()
+        if not batch.pieces or len(batch.pieces) == limits.texts:
+            continue
+        longest = max(piece.chunk.tokens for piece in batch.pieces)
+        rest = sorted(waiting.tokens for waiting in window._by_length)
+        if shorter := [n for n in rest if n <= longest]:
+            assert (len(batch.pieces) + 1) * max(longest, shorter[-1]) > limits.tokens
+        if longer := [n for n in rest if n > longest]:
+            assert (len(batch.pieces) + 1) * longer[0] > limits.tokens
+
+
+def test_an_empty_window_gives_an_empty_batch():
+    window = Window(BatchLimits(), 8)
+    assert not window
+    assert window.take() == Batch()
+
+
+def test_a_text_above_the_limit_goes_alone():
+    window = Window(BatchLimits(texts=8, tokens=100), 8)
+    window.add([claim("long", "a", tokens=101), claim("longer", "b", tokens=150)])
+    window.add([claim("short", "c", tokens=10)])
+    assert [len(window.take().pieces) for _ in range(3)] == [1, 1, 1]
+
+
+def test_the_neighbours_are_those_nearest_in_length():
+    window = Window(BatchLimits(texts=3), 64)
+    window.add(claim(f"e{n}", f"t{n}", tokens=n) for n in (100, 10, 90, 200, 103))
+    assert [piece.chunk.tokens for piece in window.take().pieces] == [90, 100, 103]
+
+
+def test_padding_is_small_when_the_window_is_full():
+    """Measured over 40 seeds: 5.8 to 7.4 % of the padded tokens; by arrival it is 42 to 46 %.
+
+    The bound leaves slack for another generator of the same kind, not for another algorithm.
+    """
+    rng = random.Random(1)
+    window, spent, read = Window(BatchLimits(texts=8, tokens=2048), capacity=64), 0, 0
+    for number in range(1000):
+        window.add([claim(f"e{number}", f"t{number}", tokens=rng.randint(1, 256))])
+        if not window.has_room():
+            batch = window.take()
+            spent += padded(batch)
+            read += sum(piece.chunk.tokens for piece in batch.pieces)
+    assert 1 - read / spent < 0.10

@@ -1,0 +1,221 @@
+"""The poller alone: when it looks, what it passes on, and when it ends."""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from actors.in_flight import InFlight
+from actors.poller import Wake, poller
+from actors.ports import Claimed
+from tests.fakes.pipeline import Gate, claim, inline
+
+NOTHING = Claimed(unfinished=1)
+
+
+@dataclass
+class Script:
+    """A queue that answers by the book, and notes when it was asked; then it has nothing."""
+
+    answers: list[Claimed] = field(default_factory=list)
+    looks: list[float] = field(default_factory=list)
+    limits: list[int] = field(default_factory=list)
+
+    def claim(self, limit):
+        self.looks.append(trio.current_time())
+        self.limits.append(limit)
+        return self.answers.pop(0) if self.answers else NOTHING
+
+
+@dataclass
+class Polling:
+    """A poller with everything it touches."""
+
+    queue: Script
+    wake: Wake = field(default_factory=Wake)
+    in_flight: InFlight = field(default_factory=InFlight)
+    foreign_commit: bool = False
+    done: bool = False
+
+    def changed(self):
+        changed, self.foreign_commit = self.foreign_commit, False
+        return changed
+
+    def start(self, nursery, *, buffer=math.inf, hop=inline, drain=False, poll_interval_s=0.5):
+        send, receive = trio.open_memory_channel(buffer)
+        nursery.start_soon(
+            partial(
+                self._run,
+                send,
+                queue=self.queue,
+                hop=hop,
+                in_flight=self.in_flight,
+                wake=self.wake,
+                changed=self.changed,
+                limit=7,
+                poll_interval_s=poll_interval_s,
+                drain=drain,
+            )
+        )
+        return receive
+
+    async def _run(self, *args, **kwargs):
+        await poller(*args, **kwargs)
+        self.done = True
+
+
+async def test_it_looks_at_once_and_then_waits(nursery, autojump_clock):
+    polling = Polling(Script())
+    polling.start(nursery, poll_interval_s=50)
+    await trio.sleep(1000)
+    assert polling.queue.looks == [0]
+    assert polling.queue.limits == [7]
+
+
+async def test_it_looks_again_while_there_is_more(nursery, autojump_clock):
+    groups = [(claim("a"), claim("b")), (claim("c"),)]
+    polling = Polling(Script([Claimed(group) for group in groups]))
+    claims = polling.start(nursery)
+    await trio.sleep(1)
+    assert polling.queue.looks == [0, 0, 0]
+    assert [claims.receive_nowait() for _ in groups] == groups
+
+
+async def test_it_wakes_on_a_ring(nursery, autojump_clock):
+    polling = Polling(Script())
+    polling.start(nursery)
+    await trio.sleep(1.25)
+    polling.wake.ring()
+    await trio.sleep(10)
+    assert polling.queue.looks == [0, 1.25]
+
+
+async def test_a_ring_while_it_looks_is_heard(nursery, autojump_clock):
+    gate, polling = Gate(), Polling(Script())
+    polling.start(nursery, hop=gate)
+    await gate.wait_entered()
+    polling.wake.ring()
+    polling.wake.ring()
+    gate.open()
+    await trio.sleep(10)
+    assert polling.queue.looks == [0, 0]
+
+
+async def test_it_wakes_on_a_foreign_commit(nursery, autojump_clock):
+    polling = Polling(Script())
+    polling.start(nursery, poll_interval_s=0.5)
+    await trio.sleep(1.2)
+    polling.foreign_commit = True
+    await trio.sleep(10)
+    assert polling.queue.looks == [0, 1.5]
+
+
+@pytest.mark.parametrize("poll_interval_s", [0.3, 5, 100])
+async def test_it_wakes_when_the_next_entry_falls_due(nursery, autojump_clock, poll_interval_s):
+    polling = Polling(Script([Claimed(next_due_s=7.0, unfinished=1)]))
+    polling.start(nursery, poll_interval_s=poll_interval_s)
+    await trio.sleep(1000)
+    assert polling.queue.looks == [0, pytest.approx(7)]
+
+
+async def test_what_is_overdue_is_looked_for_at_once(nursery, autojump_clock):
+    polling = Polling(Script([Claimed(next_due_s=-3.0, unfinished=1)]))
+    polling.start(nursery)
+    await trio.sleep(10)
+    assert polling.queue.looks == [0, 0]
+
+
+async def test_a_drain_ends_only_when_nothing_is_unfinished(nursery, autojump_clock):
+    answers = [
+        Claimed((claim("a"),), unfinished=1),
+        Claimed(next_due_s=3.0, unfinished=1),
+        Claimed(unfinished=1),  # held by somebody else
+        Claimed(unfinished=0),
+    ]
+    polling = Polling(Script(answers))
+    claims = polling.start(nursery, drain=True)
+    assert await claims.receive() == (claim("a"),)
+    await trio.sleep(20)
+    assert not polling.done
+    polling.wake.ring()
+    with pytest.raises(trio.EndOfChannel):
+        await claims.receive()
+    assert polling.queue.looks == [0, 0, 3, 20]
+
+
+async def test_a_service_does_not_end_when_nothing_is_unfinished(nursery, autojump_clock):
+    polling = Polling(Script([Claimed(unfinished=0)]))
+    polling.start(nursery, drain=False)
+    await trio.sleep(1000)
+    assert not polling.done
+
+
+async def test_claims_are_in_flight_before_a_cancellation_is_felt(nursery, autojump_clock):
+    gate, held = Gate(), (claim("a"), claim("b"))
+    polling = Polling(Script([Claimed(held)]))
+    async with trio.open_nursery() as intake:
+        claims = polling.start(intake, buffer=0, hop=gate)
+        await gate.wait_entered()
+        intake.cancel_scope.cancel()
+        gate.open()
+    assert polling.in_flight.claims() == held
+    assert not polling.done
+    with pytest.raises(trio.EndOfChannel):
+        claims.receive_nowait()
+
+
+async def test_nothing_is_claimed_while_downstream_is_full(nursery, autojump_clock):
+    polling = Polling(Script([Claimed((claim(f"e{n}"),)) for n in range(9)]))
+    claims = polling.start(nursery, buffer=1)
+    await trio.sleep(1000)
+    assert len(polling.queue.looks) == 2  # one in the buffer, one in its hands
+    for taken in range(1, 4):
+        await claims.receive()
+        await wait_all_tasks_blocked()
+        assert len(polling.queue.looks) == 2 + taken
+        assert len(polling.in_flight) == 2 + taken
+
+
+async def test_a_bug_in_the_queue_is_not_swallowed(autojump_clock):
+    class Broken(Script):
+        def claim(self, limit):
+            raise KeyError("bug")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="bug")):
+        async with trio.open_nursery() as nursery:
+            Polling(Broken()).start(nursery)
+
+
+async def test_a_bell_that_rang_once_wakes_once(autojump_clock):
+    wake = Wake()
+    wake.ring()
+    wake.ring()
+    await wake.wait_rung()
+    with trio.move_on_after(10) as waiting:
+        await wake.wait_rung()
+    assert waiting.cancelled_caught
+
+
+async def test_a_ring_is_kept_for_the_next_who_waits(autojump_clock):
+    wake = Wake()
+    with trio.move_on_after(1):
+        await wake.wait_rung()
+    wake.ring()
+    with trio.fail_after(1):
+        await wake.wait_rung()
+
+
+def test_in_flight_is_a_set_in_order_of_arrival():
+    in_flight, a, b, stranger = InFlight(), claim("a"), claim("b"), claim("stranger")
+    in_flight.enter([a, b])
+    in_flight.enter([a])
+    assert (len(in_flight), in_flight.claims()) == (2, (a, b))
+    in_flight.leave([a, stranger])
+    in_flight.leave([a])
+    assert a not in in_flight
+    assert in_flight.claims() == (b,)
+    again = claim("b", token="another token")
+    assert again not in in_flight  # the same entry under another claim is another claim
