@@ -55,7 +55,11 @@ class ConflictError(PyriteError):
 
 
 class StorageError(PyriteError):
-    """The database cannot be opened, is of a newer version, or is damaged."""
+    """The database cannot be opened, or is damaged."""
+
+
+class NewerDatabaseError(StorageError):
+    """The database was made by a later version of Pyrite."""
 
 
 class ModelError(PyriteError, EncoderUnavailableError):

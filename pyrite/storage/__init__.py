@@ -1,0 +1,1 @@
+"""Where entries, their queue, their embeddings and the feed are kept; all SQL lives here."""

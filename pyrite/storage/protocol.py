@@ -1,0 +1,266 @@
+"""What every storage engine offers; one conformance suite holds them all to it.
+
+Methods block and may be called from any thread. Each call is one transaction, but for
+:meth:`Storage.writing`, which makes one of everything done inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors.lifecycle import RetryPolicy
+from actors.messages import Claim, Encoded, Event, Vector
+from actors.ports import Ending, Settled
+from pyrite.storage.records import (
+    DueEntry,
+    Failure,
+    FileRow,
+    KnowledgeBase,
+    LastError,
+    Model,
+    Neighbour,
+    Passage,
+    PassageChanges,
+    QueueCounts,
+    Record,
+    StoredEntry,
+    WorkerRow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """Who claims what, and for how long."""
+
+    worker_id: str
+    now: float
+    lease_s: float
+    policy: RetryPolicy
+    limit: int = 10
+    #: Only of this knowledge base.
+    kb: str | None = None
+    #: Only this entry of it, due or not.
+    entry_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRows:
+    """What a claim brought."""
+
+    due: tuple[DueEntry, ...] = ()
+    #: Seconds until the next entry falls due or the next lease expires; None where none will.
+    next_due_s: float | None = None
+    #: Entries in the claim's scope that are pending or processing.
+    unfinished: int = 0
+
+
+class Writing(Protocol):
+    """One transaction over entries, their files and their queue rows."""
+
+    def file(self, kb: str, entry_id: str) -> tuple[int, FileRow] | None:
+        """An entry's revision and file, or None where there is no such entry."""
+        ...
+
+    def upsert(self, records: Sequence[Record], *, priority: int, now: float) -> list[int]:
+        """Write entries and queue each for embedding; returns their new revisions."""
+        ...
+
+    def restamp(self, kb: str, files: Iterable[FileRow]) -> None:
+        """Note new stats of files whose content is as it was; nothing is queued."""
+        ...
+
+    def delete(self, kb: str, entry_ids: Collection[str], *, now: float) -> int:
+        """Delete entries with their queue rows and chunks; returns how many there were."""
+        ...
+
+
+class NeighbourIndex(Protocol):
+    """Finds the passages nearest to a vector; kept in step with a storage."""
+
+    def refresh(self) -> None:
+        """Take in what the storage has committed since the last call."""
+        ...
+
+    def __len__(self) -> int:
+        """How many passages it holds."""
+        ...
+
+    def search(
+        self, query: Vector, limit: int, kbs: Collection[str] | None = None
+    ) -> list[Neighbour]:
+        """The entries with the nearest passages, best first, one passage for each.
+
+        Args:
+            query: float32, shape (dimension,), unit length.
+            limit: how many entries at most.
+            kbs: only of these knowledge bases.
+        """
+        ...
+
+
+class Storage(Protocol):
+    """Entries, the queue, embeddings and the feed, in one durable place."""
+
+    def close(self) -> None:
+        """Release the storage."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether anything was committed since the last call; does not block."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Writing]:
+        """A transaction: all of it happens, or on an exception nothing."""
+        ...
+
+    # Knowledge bases
+
+    def add_kb(self, name: str, path: str, *, now: float) -> None:
+        """Register a folder.
+
+        Raises:
+            ConflictError: the name or the folder is registered already.
+        """
+        ...
+
+    def kbs(self) -> list[KnowledgeBase]:
+        """All of them, by name."""
+        ...
+
+    def remove_kb(self, name: str, *, now: float) -> bool:
+        """Forget a knowledge base and its entries; False if there was none."""
+        ...
+
+    # Entries
+
+    def entry(self, kb: str, entry_id: str) -> StoredEntry | None:
+        """One entry."""
+        ...
+
+    def entries(
+        self,
+        kb: str | None = None,
+        *,
+        entry_type: str | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[StoredEntry]:
+        """Entries by knowledge base and id, without their bodies."""
+        ...
+
+    def files(self, kb: str) -> dict[str, FileRow]:
+        """The files of a knowledge base as they were last read, by entry id."""
+        ...
+
+    # The queue
+
+    def claim(self, request: ClaimRequest) -> ClaimedRows:
+        """Rescue expired leases, promote what has fallen due, and claim due entries."""
+        ...
+
+    def settle(
+        self, model_id: int, encoded: Sequence[Encoded], endings: Sequence[Ending], *, now: float
+    ) -> Settled:
+        """Store embeddings, and end those claims that are still held, with their events."""
+        ...
+
+    def renew(self, claims: Sequence[Claim], lease_expires_at: float) -> None:
+        """Extend the leases of those claims that are still held."""
+        ...
+
+    def release(self, claims: Sequence[Claim]) -> int:
+        """Give back those claims that are still held; returns how many."""
+        ...
+
+    def rescue(self, worker_ids: Collection[str], policy: RetryPolicy, *, now: float) -> int:
+        """End the leases of workers known to be dead; returns how many there were."""
+        ...
+
+    def retry_failed(
+        self, kb: str | None, entry_ids: Collection[str] | None, *, now: float
+    ) -> list[tuple[str, str]]:
+        """Queue failed entries again, all or those named; returns which (knowledge base, id)."""
+        ...
+
+    def reembed(self, kb: str | None, *, now: float, force: bool, other_than: int | None) -> int:
+        """Queue finished entries again; returns how many.
+
+        Args:
+            kb: only of this knowledge base.
+            now: when they are queued.
+            force: encode even texts that have been encoded before.
+            other_than: only entries that were embedded with another model than this one.
+        """
+        ...
+
+    def counts(self, kb: str | None = None) -> QueueCounts:
+        """How many entries stand where; takes microseconds."""
+        ...
+
+    def failures(self, kb: str | None = None, limit: int | None = None) -> list[Failure]:
+        """Entries that have failed, newest first."""
+        ...
+
+    def last_error(self) -> LastError | None:
+        """The newest error that no success has followed."""
+        ...
+
+    def oldest_pending(self, kb: str | None = None) -> float | None:
+        """When the entry that has waited longest was queued."""
+        ...
+
+    # Workers
+
+    def beat(self, worker: WorkerRow) -> None:
+        """Write a worker's heartbeat."""
+        ...
+
+    def retire(self, worker_ids: Collection[str]) -> None:
+        """Forget workers."""
+        ...
+
+    def workers(self) -> list[WorkerRow]:
+        """All that have not been forgotten, latest heartbeat first."""
+        ...
+
+    # Embeddings
+
+    def model(self, fingerprint: str, name: str) -> Model:
+        """The model with that fingerprint, entered if it is new."""
+        ...
+
+    def models(self) -> list[Model]:
+        """All that have ever been used."""
+        ...
+
+    def known(self, model_id: int, digests: Collection[bytes]) -> set[bytes]:
+        """Which of these texts have been encoded."""
+        ...
+
+    def embeddings(self, kb: str, entry_id: str) -> list[tuple[Passage, bytes]]:
+        """An entry's passages in order, each with its embedding's bytes."""
+        ...
+
+    def passages_since(self, model_id: int, seq: int | None) -> PassageChanges:
+        """What changed in the passages after ``seq``; everything where it is None or pruned."""
+        ...
+
+    # The feed
+
+    def events(self, since: int, limit: int) -> list[Event]:
+        """Events numbered above ``since``, in order."""
+        ...
+
+    def prune_events(self, keep: int) -> int:
+        """Delete all but the newest events; returns how many went."""
+        ...
+
+    # Health
+
+    def problems(self) -> Mapping[str, int | str]:
+        """Invariants that do not hold, by name, with how often or what; empty when all is well."""
+        ...

@@ -1,0 +1,1 @@
+"""The SQLite engine; :class:`pyrite.storage.sqlite.store.SqliteStorage` is its face."""

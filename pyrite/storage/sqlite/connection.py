@@ -1,0 +1,99 @@
+"""Connections: one that writes, one that reads, one that only watches for commits.
+
+All writes of a process go through one connection under a lock, in transactions that take
+the database's write lock at their beginning. Readers never wait for them (WAL).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from pyrite.errors import StorageError
+from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.migrate import migrate
+
+#: How long to wait for another process's transaction, in seconds.
+BUSY_TIMEOUT_S = 30.0
+
+
+class Connections:
+    """The connections of one process to one database file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._write_lock = threading.RLock()
+        self._read_lock = threading.RLock()
+        with ExitStack() as opened:  # if one step fails, what came before is closed
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = opened.enter_context(closing(connect(path)))
+                migrate(self._writer, path)
+                self._reader = opened.enter_context(closing(connect(path)))
+                self._watcher = opened.enter_context(closing(connect(path)))
+            except (sqlite3.Error, OSError) as error:
+                raise StorageError(
+                    f"the database {path} cannot be opened: {error}; `pyrite doctor` may say more"
+                ) from error
+            opened.pop_all()
+        self._version = self._data_version()
+
+    def close(self) -> None:
+        """Close all three, after transactions in progress."""
+        with self._write_lock, self._read_lock:
+            for connection in (self._watcher, self._reader, self._writer):
+                connection.close()
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """A transaction with the write lock held: committed at the end, or rolled back."""
+        with self._write_lock:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self.commit(self._writer)
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        """The one place where a transaction becomes durable."""
+        connection.execute("COMMIT")
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees one state of the database throughout."""
+        with self._read_lock:
+            self._reader.execute("BEGIN")
+            try:
+                yield self._reader
+            finally:
+                if self._reader.in_transaction:
+                    self._reader.execute("ROLLBACK")
+
+    def changed(self) -> bool:
+        """Whether another connection has committed since the last call; takes microseconds."""
+        version = self._data_version()
+        changed, self._version = version != self._version, version
+        return changed
+
+    def _data_version(self) -> int:
+        version: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with the settings that durability and concurrency need."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    # FULL: a commit is on disk when it returns, whatever happens to the power.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # Once the log has been copied back, keep no more of it on disk than this many bytes.
+    connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
+    return connection

@@ -1,0 +1,47 @@
+"""SQL that checks what the schema and its users promise; only ``pyrite doctor`` runs it."""
+
+from __future__ import annotations
+
+from pyrite.storage.driver import sqlite3
+
+#: Each counts the rows that break an invariant; every count should be 0.
+INVARIANTS = {
+    "entries without a queue row": """
+        SELECT count(*) FROM entries e LEFT JOIN embed_queue q USING (kb_name, entry_id)
+        WHERE q.entry_id IS NULL""",
+    "queue rows without an entry": """
+        SELECT count(*) FROM embed_queue q LEFT JOIN entries e USING (kb_name, entry_id)
+        WHERE e.entry_id IS NULL""",
+    "queue rows of another revision than their entry": """
+        SELECT count(*) FROM embed_queue q JOIN entries e USING (kb_name, entry_id)
+        WHERE q.revision <> e.revision""",
+    "embedded entries whose embedding is missing or of an older text": """
+        SELECT count(*) FROM embed_queue q WHERE q.status = 'done' AND NOT EXISTS (
+            SELECT 1 FROM chunks c WHERE c.kb_name = q.kb_name AND c.entry_id = q.entry_id
+            AND c.revision = q.revision AND c.model_id = q.model_id)""",
+    "chunks without an embedding": """
+        SELECT count(*) FROM chunks c LEFT JOIN embeddings e USING (model_id, digest)
+        WHERE e.digest IS NULL""",
+    "counts of the queue that are wrong": """
+        SELECT count(*) FROM (
+            SELECT kb_name, status, sum(n) FROM (
+                SELECT kb_name, status, count(*) AS n FROM embed_queue GROUP BY 1, 2
+                UNION ALL SELECT kb_name, status, -n FROM queue_counts)
+            GROUP BY 1, 2 HAVING sum(n) <> 0)""",
+}
+
+
+def problems(conn: sqlite3.Connection) -> dict[str, int | str]:
+    """What is broken: SQLite's own findings first, then each invariant with its count."""
+    found: dict[str, int | str] = {}
+    findings = [row[0] for row in conn.execute("PRAGMA integrity_check(10)")]
+    if findings != ["ok"]:
+        found["damage to the database file"] = "; ".join(findings)
+    orphans = len(conn.execute("PRAGMA foreign_key_check").fetchall())
+    if orphans:
+        found["rows that refer to nothing"] = orphans
+    for name, query in INVARIANTS.items():
+        count: int = conn.execute(query).fetchone()[0]
+        if count:
+            found[name] = count
+    return found

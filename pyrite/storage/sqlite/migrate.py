@@ -1,0 +1,79 @@
+"""Bringing a database up to the present schema."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyrite.errors import StorageError
+from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.schema import MIGRATIONS, REWRITING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+
+def migrate(
+    conn: sqlite3.Connection,
+    path: Path,
+    migrations: Mapping[str, Callable[[Database], None]] = MIGRATIONS,
+    rewriting: Collection[str] = REWRITING,
+) -> None:
+    """Apply the migrations that the database lacks, all in one transaction.
+
+    Raises:
+        StorageError: the database was made by a later version of Pyrite.
+    """
+    if applied_count(conn) == len(migrations):
+        return
+    # Imported only here: it takes longer than most commands that find nothing to migrate.
+    from sqlite_utils import Database  # noqa: PLC0415
+    from sqlite_utils.migrations import Migrations  # noqa: PLC0415
+
+    numbered = Migrations("pyrite")
+    for name, function in migrations.items():
+        numbered(name=name)(function)
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        applied = applied_count(conn)
+        _check_known(path, applied, len(migrations))
+        due = list(migrations)[applied:]
+        if applied and any(name in rewriting for name in due):
+            back_up(conn, path, applied)
+        numbered.apply(Database(conn))
+        conn.execute(f"PRAGMA user_version = {len(migrations)}")
+        conn.execute("COMMIT")
+    except BaseException:
+        conn.execute("ROLLBACK")
+        raise
+
+
+def _check_known(path: Path, applied: int, known: int) -> None:
+    if applied > known:
+        raise StorageError(
+            f"the database {path} is of schema {applied}, and this Pyrite knows only {known}: "
+            "it was made by a later version; upgrade Pyrite to open it"
+        )
+
+
+def applied_count(conn: sqlite3.Connection) -> int:
+    """How many migrations the database has seen."""
+    count: int = conn.execute("PRAGMA user_version").fetchone()[0]
+    return count
+
+
+def back_up(conn: sqlite3.Connection, path: Path, applied: int) -> Path:
+    """Copy the database beside itself, from within the transaction that will rewrite it."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    target = path.with_name(f"{path.name}.schema-{applied}.{stamp}.backup")
+    # A second connection reads the last committed state, which the write lock keeps as it is.
+    source = sqlite3.connect(path)
+    copy = sqlite3.connect(target)
+    try:
+        source.backup(copy)
+    finally:
+        copy.close()
+        source.close()
+    return target

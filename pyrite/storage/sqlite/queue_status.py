@@ -1,0 +1,85 @@
+"""SQL that asks how the queue stands, and changes nothing.
+
+Status is asked for several times a second while a million rows may be done: nothing here
+counts them.
+"""
+
+from __future__ import annotations
+
+from pyrite.storage.driver import sqlite3
+from pyrite.storage.records import (
+    BULK,
+    INTERACTIVE,
+    SUSPECT,
+    Failure,
+    LastError,
+    QueueCounts,
+)
+
+READY = "status = 'pending' AND available_at IS NULL"
+
+
+def ready_index(kb: str | None) -> tuple[str, str]:
+    """The index that has the ready rows of the scope in order, and the scope's condition."""
+    return ("queue_ready", "") if kb is None else ("queue_ready_in_kb", "AND kb_name = :kb")
+
+
+def next_due(conn: sqlite3.Connection) -> float | None:
+    """When the next waiting row falls due or the next lease expires."""
+    row = conn.execute(
+        """SELECT min(at) FROM (
+               SELECT min(available_at) AS at FROM embed_queue
+               WHERE status = 'pending' AND available_at IS NOT NULL
+               UNION ALL
+               SELECT min(lease_expires_at) FROM embed_queue WHERE status = 'processing')"""
+    ).fetchone()
+    due: float | None = row[0]
+    return due
+
+
+def counts(conn: sqlite3.Connection, kb: str | None) -> QueueCounts:
+    """How many rows are in which state."""
+    rows = conn.execute(
+        "SELECT status, sum(n) FROM queue_counts WHERE ? IS NULL OR kb_name = ? GROUP BY status",
+        (kb, kb),
+    )
+    return QueueCounts(**dict(rows))
+
+
+def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> list[Failure]:
+    """Failed rows, newest first."""
+    rows = conn.execute(
+        """SELECT kb_name, entry_id, revision, error, attempts, finished_at FROM embed_queue
+           WHERE status = 'failed' AND (:kb IS NULL OR kb_name = :kb)
+           ORDER BY finished_at DESC, kb_name, entry_id LIMIT :limit""",
+        {"kb": kb, "limit": -1 if limit is None else limit},
+    )
+    return [Failure(*row) for row in rows]
+
+
+def last_error(conn: sqlite3.Connection) -> LastError | None:
+    """The newest error in the queue."""
+    row = conn.execute(
+        """SELECT kb_name, entry_id, error, error_at FROM embed_queue
+           WHERE error IS NOT NULL ORDER BY error_at DESC LIMIT 1"""
+    ).fetchone()
+    return None if row is None else LastError(*row)
+
+
+def oldest_pending(conn: sqlite3.Connection, kb: str | None) -> float | None:
+    """When the longest waiting row was queued."""
+    # One look into the index for each priority, and the few rows that wait for a retry.
+    index, scope = ready_index(kb)
+    row = conn.execute(
+        f"""SELECT min(at) FROM (
+                SELECT (SELECT queued_at FROM embed_queue INDEXED BY {index}
+                        WHERE {READY} {scope} AND priority = p.column1
+                        ORDER BY queued_at LIMIT 1) AS at
+                FROM (VALUES ({INTERACTIVE}), ({BULK}), ({SUSPECT})) AS p
+                UNION ALL
+                SELECT min(queued_at) FROM embed_queue INDEXED BY queue_later
+                WHERE status = 'pending' AND available_at IS NOT NULL {scope})""",
+        {"kb": kb},
+    ).fetchone()
+    oldest: float | None = row[0]
+    return oldest

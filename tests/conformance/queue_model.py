@@ -1,0 +1,178 @@
+"""The design's queue table once more, as plainly as can be: what the real store is held against.
+
+It knows nothing of :mod:`actors.lifecycle` nor of SQL, so that a mistake there is not repeated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tests.conformance.hands import true_vectors
+
+Key: TypeAlias = tuple[str, str]
+#: Type, knowledge base, entry, revision.
+Told: TypeAlias = tuple[str, str, str, int]
+
+MOST_ATTEMPTS = 3
+#: The priority of what a worker held when it died.
+SUSPECT = 2
+
+
+@dataclass
+class Row:
+    """An entry with its queue row and what was embedded of it."""
+
+    revision: int
+    body: str
+    queued_at: float
+    priority: int
+    status: str = "pending"
+    attempts: int = 0
+    available_at: float | None = None
+    error: bool = False
+    token: str | None = None
+    worker: str | None = None
+    lease_expires_at: float | None = None
+    #: The revision that was embedded last, and its text.
+    embedded: tuple[int, str] | None = None
+
+    def leave(self, status: str) -> None:
+        """Go into a state in which nobody holds it."""
+        self.status = status
+        self.token = self.worker = self.lease_expires_at = None
+
+    def place(self) -> tuple[int, float]:
+        """Where it stands among what is due; smaller is sooner."""
+        return self.priority, self.queued_at
+
+
+@dataclass
+class QueueModel:
+    """Every entry there is, and what the feed must tell next."""
+
+    rows: dict[Key, Row] = field(default_factory=dict)
+    told: list[Told] = field(default_factory=list)
+
+    def tell(self, kind: str, key: Key) -> None:
+        """Expect an event."""
+        self.told.append((kind, *key, self.rows[key].revision))
+
+    def write(self, key: Key, revision: int, body: str, now: float, priority: int) -> None:
+        """Whatever it was, it is pending."""
+        old = self.rows.get(key)
+        self.rows[key] = Row(
+            revision, body, now, priority, embedded=None if old is None else old.embedded
+        )
+
+    def delete(self, key: Key) -> None:
+        """The row goes, with all that hangs on it."""
+        self.tell("entry_deleted", key)
+        del self.rows[key]
+
+    def remove_kb(self, kb: str) -> None:
+        """All rows of one knowledge base go."""
+        self.rows = {key: row for key, row in self.rows.items() if key[0] != kb}
+        self.told.append(("kb_removed", kb, "", 0))
+
+    def wake(self, now: float) -> None:
+        """What a claim does first: leases end, and waiting rows fall due."""
+        self.lose(lambda row: (row.lease_expires_at or now + 1) <= now)
+        for row in self.rows.values():
+            if row.available_at is not None and row.available_at <= now:
+                row.available_at = None
+
+    def lose(self, lost: Callable[[Row], bool]) -> int:
+        """End the attempts whose worker is gone."""
+        gone = [
+            (k, row) for k, row in self.rows.items() if row.status == "processing" and lost(row)
+        ]
+        for key, row in gone:
+            row.leave("failed" if row.attempts >= MOST_ATTEMPTS else "pending")
+            row.error = True
+            if row.status == "pending":
+                row.priority = SUSPECT
+            if row.status == "failed":
+                self.tell("embed_failed", key)
+        return len(gone)
+
+    def due(self, worker: str) -> tuple[dict[Key, Row], int]:
+        """What a worker may claim, and how many of it: suspects come last, one by one."""
+        due = {
+            key: row
+            for key, row in self.rows.items()
+            if row.status == "pending" and row.available_at is None
+        }
+        held = [row.priority for row in self.rows.values() if row.worker == worker]
+        clear = {key: row for key, row in due.items() if row.priority != SUSPECT}
+        if SUSPECT in held or (held and not clear):
+            return {}, 0
+        return (clear, len(clear)) if clear else (due, min(1, len(due)))
+
+    def claim(
+        self, taken: dict[Key, str], limit: int, worker: str, lease_expires_at: float
+    ) -> None:
+        """Check that those were the right ones to take, and take them."""
+        due, most = self.due(worker)
+        assert set(taken) <= set(due)
+        assert len(taken) == min(limit, most)
+        left = [row.place() for key, row in due.items() if key not in taken]
+        assert not left or all(due[key].place() <= min(left) for key in taken)
+        for key, token in taken.items():
+            row = self.rows[key]
+            row.status, row.token, row.worker = "processing", token, worker
+            row.lease_expires_at = lease_expires_at
+            row.attempts += 1
+
+    def held(self, key: Key, revision: int, token: str) -> Row | None:
+        """The row, if a claim still holds it."""
+        row = self.rows.get(key)
+        return row if row and (row.revision, row.token) == (revision, token) else None
+
+    def finish(self, key: Key, row: Row) -> None:
+        """Its present text is embedded."""
+        row.leave("done")
+        row.error = False
+        row.embedded = (row.revision, row.body)
+        self.tell("embed_complete", key)
+
+    def fail(self, key: Key, row: Row, now: float, *, final: bool) -> None:
+        """It is tried again after 10 s, then 20 s, then no more."""
+        ended = final or row.attempts >= MOST_ATTEMPTS
+        row.leave("failed" if ended else "pending")
+        row.error = True
+        if ended:
+            self.tell("embed_failed", key)
+        else:
+            row.available_at = now + 10.0 * 2 ** (row.attempts - 1)
+
+    def release(self, row: Row) -> None:
+        """The attempt was none."""
+        row.leave("pending")
+        row.attempts -= 1
+
+    def requeue(self, kb: str | None, statuses: Collection[str], now: float) -> set[Key]:
+        """Ended rows start anew, behind what a person waits for; waiting ones keep their place."""
+        chosen = {k for k, r in self.rows.items() if kb in {None, k[0]} and r.status in statuses}
+        for key in chosen:
+            row = self.rows[key]
+            if row.status != "pending":
+                row.queued_at, row.priority = now, 1
+            row.leave("pending")
+            row.attempts, row.available_at, row.error = 0, None, False
+        return chosen
+
+    def counts(self, kb: str | None) -> Counter[str]:
+        """How many rows are in which state."""
+        return Counter(row.status for key, row in self.rows.items() if kb in {None, key[0]})
+
+    def passages(self) -> list[tuple[str, str, int, int, bytes]]:
+        """Every chunk that there should be, with its revision and the text's own vector."""
+        return sorted(
+            (*key, ordinal, row.embedded[0], blob)
+            for key, row in self.rows.items()
+            if row.embedded
+            for ordinal, blob in enumerate(true_vectors(row.embedded[1]))
+        )

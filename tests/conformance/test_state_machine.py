@@ -1,0 +1,491 @@
+"""Anything in any order, the power failing at any commit: the design's promises hold.
+
+Hypothesis drives the real SQLite store and a plain model of it side by side, and after each
+step compares all that is stored: every entry has one queue row, of its own revision; vectors
+are those of the text they claim to be of; what is deleted leaves nothing; a claim that was lost
+changes nothing; the feed tells of what has happened, once and in order.
+
+A crash is real as far as the disk goes: the files are copied as they are at that moment, with
+the log that no one has written back, and the copy is opened. To search longer than CI does::
+
+    PYRITE_MACHINE_EXAMPLES=5000 pytest tests/conformance/test_state_machine.py
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ClassVar, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from actors.lifecycle import Embedded
+from actors.messages import Claim, Encoded, Piece
+from pyrite.storage.driver import sqlite3
+from pyrite.storage.matrix import MatrixIndex
+from pyrite.storage.records import BULK
+from pyrite.storage.sqlite.store import SqliteStorage
+from tests.conformance.hands import (
+    LEASE_S,
+    POLICY,
+    Worker,
+    delete,
+    ending,
+    entry,
+    record,
+    vector,
+    write,
+)
+from tests.conformance.queue_model import Key, QueueModel, Row
+
+T = TypeVar("T")
+
+EXAMPLES = int(os.environ.get("PYRITE_MACHINE_EXAMPLES", "60"))
+STEPS_EACH = 100
+LEAST_STEPS = 5_000
+
+KBS = ("kb", "other")
+WORKERS = ("A", "B")
+KEYS = st.tuples(st.sampled_from(KBS), st.sampled_from("abcd"))
+BODIES = st.lists(st.sampled_from(["ash", "birch", "cedar"]), min_size=1, max_size=3).map("\n".join)
+PICKS = st.integers(0, 7)
+INTERFERENCES = (
+    "crash",
+    "crash within",
+    "rescue",
+    "rescue",
+    "rescue",
+    "prune",
+    "refresh",
+    "refresh",
+)
+#: Whether the power fails at the commit that a rule makes, "before" it has or "after".
+POWER = st.sampled_from((*["stays"] * 16, "before", "after"))
+#: Seconds; the backoff is of 10 and 20, a lease of 60.
+PAUSES = st.sampled_from([0.0, 0.0, 1.0, 10.0, 20.0, LEASE_S])
+
+
+class PowerFailure(BaseException):
+    """The machine stops; nothing is tidied up."""
+
+
+class StorageMachine(RuleBasedStateMachine):
+    """One store, its model, and the claims that its workers hold or believe to hold."""
+
+    #: Rules run by all instances together, and how often each was.
+    steps = 0
+    seen: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.generation = 0
+        self.now = 0.0
+        self.model = QueueModel()
+        #: Every claim that a worker was given, ended ones too: it may come late.
+        self.claims: list[Claim] = []
+        self.seq = 0
+        self.last_revision = 0
+        #: When the next commit is to fail: "before" it takes place, or just "after".
+        self.doom: str | None = None
+        self.open()
+        for kb in KBS:
+            self.storage.add_kb(kb, f"/{kb}", now=0.0)
+
+    # The store and its crashes
+
+    @property
+    def path(self) -> Path:
+        return Path(self.folder.name) / str(self.generation) / "pyrite.db"
+
+    def open(self) -> None:
+        self.storage = SqliteStorage(self.path)
+        self.worker = {name: Worker(self.storage, name) for name in WORKERS}
+        model_id = self.worker["A"].model_id
+        self.index = MatrixIndex(self.storage, model_id)
+
+    def copy_files(self) -> None:
+        """Keep what the disk holds now: this is what a restart will find."""
+        target = self.path.parent.parent / str(self.generation + 1)
+        target.mkdir()
+        for name in ("pyrite.db", "pyrite.db-wal"):
+            source = self.path.with_name(name)
+            if source.exists():
+                shutil.copy(source, target / name)
+
+    def abandon(self) -> None:
+        """Close what nobody will read again; closing tidies up, and need not wait for the disk."""
+        db = self.storage._db
+        for connection in (db._writer, db._reader, db._watcher):
+            connection.execute("PRAGMA synchronous = OFF")
+        self.storage.close()
+
+    def restart(self) -> None:
+        """Leave the old files to themselves and open the copy."""
+        self.abandon()
+        shutil.rmtree(self.path.parent)
+        self.generation += 1
+        self.doom = None
+        self.open()
+
+    def attempt(self, do: Callable[[], T]) -> tuple[bool, T | None]:
+        """Do it; whether it was committed, and its answer unless that was lost in a crash."""
+        doom = self.doom
+        if doom is None:
+            return True, do()
+
+        def fail(connection: sqlite3.Connection) -> None:
+            if doom == "after":
+                connection.execute("COMMIT")
+            self.copy_files()
+            raise PowerFailure
+
+        self.storage._db.commit = fail  # type: ignore[method-assign]
+        try:
+            answer = do()
+        except PowerFailure:
+            self.saw(f"power failure {doom}")
+            self.restart()
+            return doom == "after", None
+        del self.storage._db.commit  # nothing was committed: the failure is still to come
+        return True, answer
+
+    def saw(self, what: str) -> None:
+        StorageMachine.seen[what] += 1
+
+    def tick(self, seconds: float = 0.0, power: str = "stays") -> None:
+        """Every rule begins here; no two happen at the same time."""
+        if power != "stays":
+            self.doom = power
+        StorageMachine.steps += 1
+        self.now += seconds + 1 / 1024
+
+    def pick(self, *numbers: int) -> list[Claim]:
+        """Some of the claims that are held, or of the latest that have been lost."""
+        if not any(map(self.held, self.claims)):
+            self.claim_some(WORKERS[numbers[0] % 2], 3)
+        held = list(filter(self.held, self.claims))[-4:]
+        choice = held + [claim for claim in self.claims if not self.held(claim)][-3:]
+        picked = [choice[number % len(choice)] for number in numbers if choice]
+        return list({claim.token: claim for claim in picked}.values())
+
+    def held(self, claim: Claim) -> Row | None:
+        return self.model.held((claim.kb, claim.entry_id), claim.revision, claim.token)
+
+    def query(self, sql: str) -> list[tuple]:
+        with self.storage._db.read() as conn:
+            return conn.execute(sql).fetchall()
+
+    # What people do
+
+    @initialize(bodies=st.lists(BODIES, min_size=5, max_size=5))
+    def begin(self, bodies: list[str]) -> None:
+        self.tick()
+        keys = [(KBS[number % 2], "abc"[number // 2]) for number in range(len(bodies))]
+        records = [
+            record(kb, entry(name, body)) for (kb, name), body in zip(keys, bodies, strict=True)
+        ]
+        with self.storage.writing() as writing:
+            revisions = writing.upsert(records, priority=BULK, now=self.now)
+        for key, revision, body in zip(keys, revisions, bodies, strict=True):
+            self.model.write(key, revision, body, self.now, BULK)
+        self.last_revision = revisions[-1]
+
+    @rule(key=KEYS, body=BODIES, priority=st.integers(0, 1), power=POWER)
+    def write(self, key: Key, body: str, priority: int, power: str) -> None:
+        self.tick(power=power)
+        self.write_entry(key, body, priority)
+
+    def write_entry(self, key: Key, body: str, priority: int) -> None:
+        committed, revision = self.attempt(
+            lambda: write(self.storage, *key, body, now=self.now, priority=priority)
+        )
+        if committed:
+            if revision is None:
+                ((revision,),) = self.query("SELECT value FROM sequences")
+            assert revision > self.last_revision
+            self.last_revision = revision
+            self.model.write(key, revision, body, self.now, priority)
+
+    @rule(number=PICKS, body=BODIES)
+    def edit_what_is_processed(self, number: int, body: str) -> None:
+        self.tick()
+        for claim in self.pick(number):
+            if self.held(claim):
+                self.saw("edit while processing")
+                self.write_entry((claim.kb, claim.entry_id), body, 0)
+
+    @precondition(lambda self: len(self.model.rows) > 3)
+    @rule(number=st.integers(0, 7), all_of_it=st.integers(0, 5).map(lambda n: n == 5), power=POWER)
+    def remove(self, number: int, all_of_it: bool, power: str) -> None:
+        """Delete an entry, or seldom, the knowledge base that it is in."""
+        self.tick(power=power)
+        key = kb, _ = sorted(self.model.rows)[number % len(self.model.rows)]
+        if all_of_it:
+            committed, _ = self.attempt(lambda: self.storage.remove_kb(kb, now=self.now))
+            if committed:
+                self.model.remove_kb(kb)
+                self.storage.add_kb(kb, f"/{kb}", now=self.now)
+            return
+        committed, deleted = self.attempt(lambda: delete(self.storage, *key, now=self.now))
+        if committed:
+            assert deleted in {1, None}
+            self.model.delete(key)
+
+    @rule(
+        kb=st.none() | st.sampled_from(KBS),
+        how=st.sampled_from(["retry", "retry", "reembed", "reembed by force"]),
+        power=POWER,
+    )
+    def queue_again(self, kb: str | None, how: str, power: str) -> None:
+        self.tick(power=power)
+        if how == "retry":
+            committed, retried = self.attempt(
+                lambda: self.storage.retry_failed(kb, None, now=self.now)
+            )
+            if committed:
+                expected = self.model.requeue(kb, {"failed"}, self.now)
+                assert retried is None or set(retried) == expected
+            return
+        force = how == "reembed by force"
+        committed, count = self.attempt(
+            lambda: self.storage.reembed(kb, now=self.now, force=force, other_than=None)
+        )
+        if committed:
+            expected = self.model.requeue(kb, {"pending", "done", "failed"}, self.now)
+            assert count in {None, len(expected)}
+
+    # What workers do
+
+    @rule(name=st.sampled_from(WORKERS), limit=st.integers(1, 4), after=PAUSES, power=POWER)
+    def claim(self, name: str, limit: int, after: float, power: str) -> None:
+        self.tick(after, power)
+        self.claim_some(name, limit)
+
+    def claim_some(self, name: str, limit: int) -> None:
+        request = self.worker[name].request(self.now, limit)
+        # A claim that finds nothing to do commits nothing; then no power failure can hit it.
+        committed, rows = self.attempt(lambda: self.storage.claim(request))
+        if not committed:
+            return
+        self.model.wake(self.now)
+        held = {row.token for row in self.model.rows.values()}
+        processing = self.query(
+            "SELECT kb_name, entry_id, claim_token FROM embed_queue WHERE status = 'processing'"
+        )
+        taken = {(kb, entry_id): token for kb, entry_id, token in processing if token not in held}
+        self.model.claim(taken, limit, name, self.now + LEASE_S)
+        if rows is not None:
+            claims = [self.worker[name].split(due) for due in rows.due]
+            assert {(c.kb, c.entry_id): c.token for c in claims} == taken
+            assert all(c.attempt == self.model.rows[c.kb, c.entry_id].attempts for c in claims)
+            assert rows.unfinished == self.storage.counts().unfinished
+            self.claims += claims
+
+    @rule(
+        numbers=st.lists(PICKS, min_size=1, max_size=3, unique=True),
+        after=PAUSES,
+        power=POWER,
+    )
+    def finish(self, numbers: list[int], after: float, power: str) -> None:
+        self.tick(after, power)
+        self.finish_claims(numbers)
+
+    @rule(number=PICKS, power=POWER)
+    def finish_late(self, number: int, power: str) -> None:
+        self.tick(power=power)
+        self.pick(number)
+        self.now += LEASE_S
+        self.finish_claims([number])
+
+    def finish_claims(self, numbers: list[int]) -> None:
+        claims = self.pick(*numbers)
+        encoded = [
+            Encoded(Piece(claim, chunk), vector(chunk.text))
+            for claim in claims
+            for chunk in claim.missing
+        ]
+        endings = [ending(claim, Embedded(), self.now) for claim in claims]
+        committed, settled = self.attempt(
+            lambda: self.worker["A"].settle(encoded, endings, now=self.now)
+        )
+        if not committed:
+            return
+        lost = []
+        for claim in claims:
+            row = self.held(claim)
+            if row is None:
+                lost.append(claim)
+            else:
+                self.saw("late but held" if row.lease_expires_at <= self.now else "done")
+                self.model.finish((claim.kb, claim.entry_id), row)
+        if settled is not None:
+            assert list(settled.lost) == lost
+            assert len(settled.events) == len(claims) - len(lost)
+        self.saw("lost" if lost else "none lost")
+
+    @rule(number=PICKS, final=st.booleans(), power=POWER)
+    def fail(self, number: int, final: bool, power: str) -> None:
+        self.tick(power=power)
+        for claim in self.pick(number):
+            committed, settled = self.attempt(
+                partial(self.worker["A"].fail, claim, final=final, now=self.now)
+            )
+            if committed:
+                row = self.held(claim)
+                assert settled is None or bool(settled.lost) == (row is None)
+                if row is not None:
+                    self.saw("failed")
+                    self.model.fail((claim.kb, claim.entry_id), row, self.now, final=final)
+
+    @rule(number=PICKS, power=POWER)
+    def release(self, number: int, power: str) -> None:
+        self.tick(power=power)
+        for claim in self.pick(number):
+            committed, released = self.attempt(partial(self.storage.release, [claim]))
+            if committed:
+                row = self.held(claim)
+                assert released in {None, int(row is not None)}
+                if row is not None:
+                    self.saw("released")
+                    self.model.release(row)
+
+    @rule(number=PICKS)
+    def renew(self, number: int) -> None:
+        self.tick()
+        for claim in self.pick(number):
+            until = self.now + LEASE_S
+            committed, _ = self.attempt(partial(self.storage.renew, [claim], until))
+            row = self.held(claim)
+            if committed and row is not None:
+                row.lease_expires_at = until
+
+    # What happens by itself
+
+    @rule(what=st.sampled_from(INTERFERENCES), key=KEYS, number=st.integers(0, 3))
+    def interfere(self, what: str, key: Key, number: int) -> None:
+        """A crash at once, within a transaction or some housekeeping."""
+        self.tick()
+        match what:
+            case "crash":
+                self.copy_files()
+                self.restart()
+            case "crash within":
+                self.doom = "before"
+                self.attempt(lambda: write(self.storage, *key, "never committed", now=self.now))
+            case "rescue":
+                self.pick(number)
+                self.rescue(WORKERS[number % 2])
+            case "prune":
+                self.storage.prune_events(number)
+            case "refresh":
+                self.index.refresh()
+                assert self.model.passages() == passages_in(self.index)
+
+    def rescue(self, name: str) -> None:
+        committed, rescued = self.attempt(lambda: self.storage.rescue([name], POLICY, now=self.now))
+        if committed:
+            expected = self.model.lose(lambda row: row.worker == name)
+            assert rescued in {None, expected}
+            if expected:
+                self.saw("rescued")
+
+    # The promises
+
+    @invariant()
+    def every_entry_has_one_queue_row_of_its_revision(self) -> None:
+        found = self.query(
+            """SELECT kb_name, entry_id, e.revision, q.revision, body, status, attempts, queued_at,
+                      priority, available_at, error IS NOT NULL, claim_token, claimed_by,
+                      lease_expires_at
+               FROM entries e FULL JOIN embed_queue q USING (kb_name, entry_id)
+               ORDER BY kb_name, entry_id"""
+        )
+        expected = [
+            (
+                *(*key, row.revision, row.revision, row.body, row.status, row.attempts),
+                *(row.queued_at, row.priority, row.available_at, row.error),
+                *(row.token, row.worker, row.lease_expires_at),
+            )
+            for key, row in sorted(self.model.rows.items(), key=lambda item: item[0])
+        ]
+        assert found == expected
+
+    @invariant()
+    def no_vector_is_silently_wrong(self) -> None:
+        chunks = self.query(
+            """SELECT kb_name, entry_id, ordinal, revision, vector
+               FROM chunks LEFT JOIN embeddings USING (model_id, digest)
+               ORDER BY kb_name, entry_id, ordinal"""
+        )
+        assert chunks == self.model.passages()
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        for kb in (None, *KBS):
+            counts = asdict(self.storage.counts(kb))
+            assert {status: n for status, n in counts.items() if n} == self.model.counts(kb)
+
+    @invariant()
+    def the_feed_tells_what_happened(self) -> None:
+        events = self.storage.events(self.seq, 1000)
+        assert [event.seq for event in events] == list(
+            range(self.seq + 1, self.seq + 1 + len(events))
+        )
+        told = [(event.type, event.kb, event.entry_id, event.revision) for event in events]
+        assert sorted(told) == sorted(self.model.told)
+        self.seq += len(events)
+        self.model.told.clear()
+
+    def teardown(self) -> None:
+        try:
+            assert self.storage.problems() == {}
+        finally:
+            self.abandon()
+            self.folder.cleanup()
+
+
+def passages_in(index: MatrixIndex) -> list[tuple[str, str, int, int, bytes]]:
+    """What an index holds, as the model lists it."""
+    return sorted(
+        (p.kb, p.entry_id, p.ordinal, p.revision, index._matrix[row].tobytes())
+        for row, p in enumerate(index._passages)
+    )
+
+
+def test_the_promises_hold_whatever_happens() -> None:
+    StorageMachine.steps = 0
+    StorageMachine.seen = Counter()
+    run_state_machine_as_test(
+        StorageMachine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS_EACH,
+            deadline=None,
+            derandomize="PYRITE_MACHINE_EXAMPLES" not in os.environ,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+    assert StorageMachine.steps >= min(LEAST_STEPS, EXAMPLES * STEPS_EACH * 9 // 10)
+    # It is worth something only if what is interesting came about.
+    for what in (
+        *("done", "late but held", "lost", "failed", "released", "rescued"),
+        *("edit while processing", "power failure before", "power failure after"),
+    ):
+        assert StorageMachine.seen[what] >= 20, what
