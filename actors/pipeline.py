@@ -117,8 +117,9 @@ class Pipeline:
                 ended = await outcome.acapture(self._run_to_the_end, drain=drain)
             self._ended = True
             nursery.cancel_scope.cancel()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        # Out of the nursery, which would have wrapped an error in a group.
+        # Out of the nursery, which would have wrapped either in a group; a crash goes first.
+        if isinstance(ended, outcome.Value):
+            await trio.lowlevel.checkpoint_if_cancelled()
         return ended.unwrap()
 
     async def _run_to_the_end(self, *, drain: bool) -> Statistics:

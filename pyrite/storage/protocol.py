@@ -201,6 +201,10 @@ class Storage(Protocol):
         """How many entries stand where; takes microseconds."""
         ...
 
+    def outdated(self, model_ids: Collection[int], kb: str | None = None) -> int:
+        """How many finished entries were embedded with one of these models."""
+        ...
+
     def failures(self, kb: str | None = None, limit: int | None = None) -> list[Failure]:
         """Entries that have failed, newest first."""
         ...
@@ -230,7 +234,7 @@ class Storage(Protocol):
     # Embeddings
 
     def model(self, fingerprint: str, name: str) -> Model:
-        """The model with that fingerprint, entered if it is new."""
+        """The model with that fingerprint, entered if it is new; it goes by that name now."""
         ...
 
     def models(self) -> list[Model]:

@@ -18,9 +18,13 @@ def test_a_model_is_entered_once(storage: Storage) -> None:
     first = storage.model("fingerprint", "name")
     second = storage.model("another", "name")
 
-    assert storage.model("fingerprint", "renamed") == first
     assert first == Model(first.model_id, "fingerprint", "name")
+    assert storage.model("fingerprint", "name") == first
     assert storage.models() == [first, second]
+
+    renamed = Model(first.model_id, "fingerprint", "renamed")
+    assert storage.model("fingerprint", "renamed") == renamed
+    assert storage.models() == [renamed, second]
 
 
 def test_known_texts_are_those_this_model_has_encoded(storage: Storage, worker: Worker) -> None:

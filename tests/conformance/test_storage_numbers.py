@@ -165,3 +165,19 @@ def test_what_is_held_does_not_count_as_pending(storage: Storage, worker: Worker
     worker.claim(3.0, limit=1)
 
     assert storage.oldest_pending() == 2.0
+
+
+def test_outdated_counts_what_other_models_embedded(storage: Storage) -> None:
+    old, new = Worker(storage, "old", fingerprint="old"), Worker(storage, "new", fingerprint="new")
+    for kb, entry_id in (("kb", "a"), ("kb", "b"), ("other", "c")):
+        write(storage, kb, entry_id)
+        for claim in old.claim(1.0):
+            old.finish(claim)
+    write(storage, "kb", "b", "new text", now=2.0)
+    for claim in new.claim(3.0):
+        new.finish(claim)
+    models = {model.fingerprint: model.model_id for model in storage.models()}
+    assert storage.outdated([models["old"]]) == 2
+    assert storage.outdated([models["old"]], "kb") == 1
+    assert storage.outdated([models["new"]]) == 1
+    assert storage.outdated([]) == 0

@@ -296,6 +296,9 @@ class MemoryStorage:
     def counts(self, kb: str | None = None) -> QueueCounts:
         return QueueCounts(**Counter(str(row.status) for _, row in self._now.rows(kb)))
 
+    def outdated(self, model_ids: Collection[int], kb: str | None = None) -> int:
+        return sum(row.model_id in model_ids for _, row in self._now.rows(kb, Status.DONE))
+
     def failures(self, kb: str | None = None, limit: int | None = None) -> list[Failure]:
         rows = self._now.rows(kb, Status.FAILED)
         rows.sort(key=lambda pair: (-(pair[1].finished_at or 0), *pair[0]))
@@ -331,8 +334,10 @@ class MemoryStorage:
 
     def model(self, fingerprint: str, name: str) -> Model:
         with self._write() as state:
-            added = Model(len(state.models) + 1, fingerprint, name)
-            return state.models.setdefault(fingerprint, added)
+            known = state.models.get(fingerprint)
+            model_id = len(state.models) + 1 if known is None else known.model_id
+            state.models[fingerprint] = Model(model_id, fingerprint, name)
+            return state.models[fingerprint]
 
     def models(self) -> list[Model]:
         return list(self._now.models.values())

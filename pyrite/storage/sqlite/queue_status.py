@@ -6,6 +6,9 @@ counts them.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
+
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import (
     BULK,
@@ -44,6 +47,18 @@ def counts(conn: sqlite3.Connection, kb: str | None) -> QueueCounts:
         (kb, kb),
     )
     return QueueCounts(**dict(rows))
+
+
+def outdated(conn: sqlite3.Connection, model_ids: Collection[int], kb: str | None) -> int:
+    """How many done rows were embedded with one of these models."""
+    row = conn.execute(
+        """SELECT count(*) FROM embed_queue INDEXED BY queue_done
+           WHERE status = 'done' AND model_id IN (SELECT value FROM json_each(:models))
+             AND (:kb IS NULL OR kb_name = :kb)""",
+        {"models": json.dumps(list(model_ids)), "kb": kb},
+    ).fetchone()
+    number: int = row[0]
+    return number
 
 
 def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> list[Failure]:

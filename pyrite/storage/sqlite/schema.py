@@ -156,6 +156,7 @@ INDEXES = (
        WHERE status = 'pending' AND available_at IS NOT NULL""",
     """CREATE INDEX queue_leased ON embed_queue (lease_expires_at)
        WHERE status = 'processing'""",
+    """CREATE INDEX queue_done ON embed_queue (model_id, kb_name) WHERE status = 'done'""",
     """CREATE INDEX queue_failed ON embed_queue (finished_at) WHERE status = 'failed'""",
     """CREATE INDEX queue_errors ON embed_queue (error_at) WHERE error IS NOT NULL""",
     """CREATE INDEX chunks_by_embedding ON chunks (model_id, digest)""",

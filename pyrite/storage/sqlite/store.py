@@ -175,6 +175,10 @@ class SqliteStorage:
         with self._db.read() as conn:
             return queue_status.counts(conn, kb)
 
+    def outdated(self, model_ids: Collection[int], kb: str | None = None) -> int:
+        with self._db.read() as conn:
+            return queue_status.outdated(conn, model_ids, kb)
+
     def failures(self, kb: str | None = None, limit: int | None = None) -> list[Failure]:
         with self._db.read() as conn:
             return queue_status.failures(conn, kb, limit)
@@ -204,6 +208,10 @@ class SqliteStorage:
     # Embeddings
 
     def model(self, fingerprint: str, name: str) -> Model:
+        with self._db.read() as conn:
+            known = vectors.model(conn, fingerprint)
+        if known is not None and known.name == name:
+            return known
         with self._db.write() as conn:
             return vectors.add_model(conn, fingerprint, name)
 

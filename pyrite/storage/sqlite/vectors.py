@@ -25,9 +25,10 @@ def model(conn: sqlite3.Connection, fingerprint: str) -> Model | None:
 
 
 def add_model(conn: sqlite3.Connection, fingerprint: str, name: str) -> Model:
-    """Enter a model, unless another process was faster."""
+    """Enter a model, or the name that it goes by now."""
     conn.execute(
-        "INSERT INTO models (fingerprint, name) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO models (fingerprint, name) VALUES (?, ?)"
+        " ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name",
         (fingerprint, name),
     )
     added = model(conn, fingerprint)

@@ -454,6 +454,7 @@ async def test_a_call_that_hangs_is_left_when_the_grace_is_over(table, autojump_
         worker.pipeline.stop()
     assert worker.ended_at == 5 + OPTIONS.grace_s
     assert sorted(worker.queue.released) == sorted(table.rows)
+    assert len(worker.pipeline._in_flight) == 0
     assert_everything_is_given_back(table)
 
 
@@ -613,6 +614,17 @@ async def test_a_bug_in_a_beat_is_one_too(table, autojump_clock):
     with pytest.RaisesGroup(KeyError, flatten_subgroups=True, allow_unwrapped=True):
         await worker.run()
     assert worker.queue.released == []
+
+
+async def test_a_bug_is_not_hidden_by_a_cancellation(table, autojump_clock):
+    fill(table, 10)
+    worker = Worker(table, encoder_hop=Slow(5.0))
+    worker.queue.fail_points["settle"] = a_bug
+    with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="bug")):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            await trio.sleep(2)  # in the middle of the call whose result cannot be committed
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_bug_in_giving_back_comes_out_as_itself(table, autojump_clock):

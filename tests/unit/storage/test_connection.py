@@ -86,14 +86,6 @@ def test_what_cannot_be_opened_is_said_clearly(path: Path, spoil: Callable[[Path
     assert isinstance(caught.value.__cause__, (sqlite3.Error, OSError))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_what_may_not_be_written_is_said_clearly(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-
-    with pytest.raises(StorageError, match="cannot be opened"):
-        SqliteStorage(tmp_path / "pyrite.db")
-
-
 def test_a_notebook_is_not_overwritten_by_mistake(path: Path) -> None:
     not_a_database(path)
     before = path.read_bytes()
