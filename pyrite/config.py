@@ -1,0 +1,194 @@
+"""All settings, as one frozen object made once at the edge and passed down.
+
+A setting comes from, in order of precedence: a ``PYRITE_*`` environment variable, the file
+``config.toml`` in Pyrite's home, its default. Nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pyrite.errors import ConfigError
+
+PREFIX = "PYRITE_"
+
+#: What a setting of each kind may be given as; in the environment, everything is a text.
+_GIVEN_AS: Mapping[type, tuple[type, ...]] = {
+    str: (str,),
+    int: (str, int),
+    float: (str, int, float),
+}
+_IN_WORDS: Mapping[type, str] = {str: "a text", int: "a whole number", float: "a number"}
+
+#: No number may be larger: the database and JSON hold every whole number up to here.
+_MOST = 2**53
+
+
+def setting(default: Any, text: str, *, minimum: float | None = None) -> Any:
+    """A field of :class:`Settings` with its line of the reference."""
+    return field(default=default, metadata={"help": text, "minimum": minimum})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting; times are in seconds."""
+
+    home: Path = field(metadata={"help": "Folder of the configuration file and the database."})
+    database: str = setting("", "The database file; empty is `pyrite.db` in the home.")
+    model: str = setting(
+        "all-MiniLM-L6-v2",
+        "The embedding model: the default's name, the path of a sentence-transformers model, or "
+        "the name of one on a model hub.",
+    )
+    threads: int = setting(0, "Threads that encoding uses; 0 leaves it to the library.", minimum=0)
+    batch_texts: int = setting(8, "Texts encoded in one call, at most.", minimum=1)
+    batch_tokens: int = setting(
+        2048, "Texts times tokens of the longest text in one call, at most.", minimum=1
+    )
+    claim_limit: int = setting(10, "Entries claimed from the queue at a time.", minimum=1)
+    lease_s: float = setting(
+        60.0,
+        "How long a claim is held without a sign of life. A worker renews its claims at a third "
+        "of this; after it, another takes them over.",
+        minimum=0.1,
+    )
+    max_attempts: int = setting(3, "Attempts to embed an entry before it has failed.", minimum=1)
+    retry_base_s: float = setting(
+        2.0, "Wait before the second attempt; it doubles with each further one.", minimum=0
+    )
+    retry_cap_s: float = setting(300.0, "The longest wait between two attempts.", minimum=0)
+    poll_interval_s: float = setting(
+        0.05, "How often a worker looks for other processes' commits.", minimum=0.001
+    )
+    grace_s: float = setting(10.0, "How long a stop may take to finish what has begun.", minimum=0)
+    max_file_bytes: int = setting(
+        10 * 2**20, "Larger files are reported and not indexed.", minimum=1
+    )
+    event_retention: int = setting(
+        100_000, "Events kept for those who were away; older ones are pruned.", minimum=1
+    )
+
+    @property
+    def database_path(self) -> Path:
+        """Where the database is."""
+        return self.home / _expanded(self.database or "pyrite.db", "database")
+
+    @property
+    def config_path(self) -> Path:
+        """Where the configuration file is, or would be."""
+        return self.home / "config.toml"
+
+
+#: The home itself cannot be set in a file that lies in it.
+FILE_SETTINGS = tuple(f for f in fields(Settings) if f.name != "home")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A setting's value and where it came from."""
+
+    name: str
+    value: str | int | float
+    source: str
+    help: str
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings in force.
+
+    Raises:
+        ConfigError: a value cannot be used, or a name is unknown; the message says where.
+    """
+    home = find_home(environ)
+    values: dict[str, Any] = {}
+    for name, (value, source) in _given(home, environ).items():
+        values[name] = _checked(name, value, source)
+    return Settings(home=home, **values)
+
+
+def origins(settings: Settings, environ: Mapping[str, str]) -> list[Origin]:
+    """Every setting with its value and source, in order of the reference."""
+    given = _given(settings.home, environ)
+    home_source = f"{PREFIX}HOME" if environ.get(f"{PREFIX}HOME") else "default"
+    rows = [Origin("home", str(settings.home), home_source, _help("home"))]
+    for each in FILE_SETTINGS:
+        source = given[each.name][1] if each.name in given else "default"
+        rows.append(Origin(each.name, getattr(settings, each.name), source, _help(each.name)))
+    return rows
+
+
+def find_home(environ: Mapping[str, str]) -> Path:
+    """Pyrite's home: ``PYRITE_HOME``, or the platform's folder for a user's data."""
+    given = environ.get(f"{PREFIX}HOME")
+    if given:
+        return _expanded(given, f"{PREFIX}HOME").absolute()
+    # Imported only here: most tests and all deployments name a home.
+    import platformdirs  # noqa: PLC0415
+
+    return platformdirs.user_data_path("pyrite", appauthor=False)
+
+
+def _given(home: Path, environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    """Values that are not defaults, with their sources."""
+    path = home / "config.toml"
+    known = {f.name for f in FILE_SETTINGS}
+    given = {name: (value, str(path)) for name, value in _read_file(path).items()}
+    for variable, text in environ.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if variable.startswith(PREFIX) and name != "home":
+            given[name] = (text, variable)
+    for name in sorted(given.keys() - known):
+        raise ConfigError(
+            f"{given[name][1]}: there is no setting named {name!r}; "
+            "the handbook's reference/settings lists them all"
+        )
+    return given
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def _checked(name: str, value: Any, source: str) -> str | int | float:
+    """The value as the setting's type, within its bounds."""
+    spec = next(f for f in FILE_SETTINGS if f.name == name)
+    kind: Any = type(spec.default)
+    checked: str | int | float | None = None
+    # A file may hold true, or 1.5 where a whole number is meant; neither is taken for 1.
+    if isinstance(value, _GIVEN_AS[kind]) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            checked = kind(value)
+    if checked is None or (isinstance(checked, float) and not math.isfinite(checked)):
+        raise ConfigError(f"{source}: {name} must be {_IN_WORDS[kind]}, not {value!r}")
+    minimum = spec.metadata["minimum"]
+    if isinstance(checked, str):
+        return checked
+    if minimum is not None and checked < minimum:
+        raise ConfigError(f"{source}: {name} must be at least {minimum}, not {value!r}")
+    if checked > _MOST:
+        raise ConfigError(f"{source}: {name} must be at most {_MOST}, not {value!r}")
+    return checked
+
+
+def _expanded(path: str, source: str) -> Path:
+    """The path with ``~`` replaced by the home folder it means."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{source}: the home folder in {path!r} is not known") from error
+
+
+def _help(name: str) -> str:
+    text: str = next(f for f in fields(Settings) if f.name == name).metadata["help"]
+    return text

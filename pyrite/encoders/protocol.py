@@ -1,0 +1,38 @@
+"""What the product asks of an encoder beyond what the pipeline does."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from actors.messages import Vector
+from actors.ports import Encoder
+
+
+class TextEncoder(Encoder, Protocol):
+    """An encoder that can say which model it is before it has loaded it."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, for people."""
+        ...
+
+    @property
+    def window(self) -> int:
+        """How many tokens of a text the model reads."""
+        ...
+
+    def fingerprint(self) -> str:
+        """What tells this model's embeddings from any other's.
+
+        Raises:
+            ModelError: the model cannot be found, or is not what it should be.
+        """
+        ...
+
+    def encode_query(self, text: str) -> Vector:
+        """The embedding of a search query: float32, shape (dimension,), unit length.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+        """
+        ...

@@ -1,0 +1,166 @@
+"""A health check: what is installed, whether it is sound, and what to do about each finding."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+
+from pyrite import __version__
+from pyrite.config import Settings
+from pyrite.encoders.model_files import find
+from pyrite.errors import ModelError, NewerDatabaseError, NotFoundError, StorageError
+from pyrite.services.embedding_service import EmbeddingService
+from pyrite.services.folder_sync import FolderSync
+from pyrite.storage.driver import WAL_RESET_FIXED, sqlite3
+from pyrite.storage.protocol import Storage
+
+_PACKAGES = ("trio", "sqlite-utils", "sentence-transformers", "transformers", "torch", "numpy")
+
+_MAKE_ANEW = (
+    "move the database away, then `pyrite kb add` and `pyrite index sync`: all of it can be made "
+    "again from the folders"
+)
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    subject: str
+    text: str
+    #: What to do about it; empty where nothing is to be done.
+    action: str = ""
+
+
+def examine(settings: Settings, open_storage: Callable[[], Storage]) -> Iterator[Finding]:
+    """Look at everything, cheapest first."""
+    yield from versions()
+    yield from model(settings)
+    try:
+        storage = open_storage()
+        yield from database(settings, storage)
+        yield from queue(settings, storage)
+        for kb in storage.kbs():
+            yield from folder(FolderSync(storage, settings), storage, kb.name)
+    except NewerDatabaseError as error:
+        yield Finding(Level.ERROR, "database", str(error), "upgrade Pyrite")
+    except (StorageError, sqlite3.DatabaseError) as error:
+        yield Finding(Level.ERROR, "database", f"{settings.database_path}: {error}", _MAKE_ANEW)
+
+
+def versions() -> Iterator[Finding]:
+    """What is installed."""
+    yield Finding(Level.OK, "pyrite", f"{__version__} on Python {platform.python_version()}")
+    found = sqlite3.sqlite_version
+    if tuple(map(int, found.split("."))) < WAL_RESET_FIXED:
+        wanted = ".".join(map(str, WAL_RESET_FIXED))
+        yield Finding(
+            Level.WARNING,
+            "SQLite",
+            f"{found} can damage a database that two processes write; {wanted} cannot",
+            "run one process at a time, or install the package pysqlite3 where there is a wheel",
+        )
+    else:
+        yield Finding(Level.OK, "SQLite", f"{found} ({sqlite3.__name__})")
+    for package in _PACKAGES:
+        try:
+            yield Finding(Level.OK, package, version(package))
+        except PackageNotFoundError:
+            action = f"install Pyrite anew: `{sys.executable} -m pip install pyrite`"
+            yield Finding(Level.ERROR, package, "is not installed", action)
+
+
+def model(settings: Settings) -> Iterator[Finding]:
+    """Whether the model is there, and is what it should be."""
+    try:
+        files = find(settings.model)
+        fingerprint = files.fingerprint()
+    except ModelError as error:
+        yield Finding(Level.ERROR, "model", str(error), "see the setting `model`")
+        return
+    text = f"{files.name}, reads {files.window()} tokens, fingerprint {fingerprint}"
+    yield Finding(Level.OK, "model", f"{text}, in {files.path}")
+
+
+def database(settings: Settings, storage: Storage) -> Iterator[Finding]:
+    """Whether the database is sound, and queue, vectors and entries agree."""
+    problems = storage.problems()
+    if not problems:
+        yield Finding(
+            Level.OK,
+            "database",
+            f"{settings.database_path} is sound; queue, vectors and entries agree",
+        )
+    for name, what in problems.items():
+        yield Finding(
+            Level.ERROR,
+            "database",
+            f"{name}: {what}",
+            _MAKE_ANEW,
+        )
+
+
+def queue(settings: Settings, storage: Storage) -> Iterator[Finding]:
+    """Whether everything is embedded, and whether somebody is at it."""
+    status = EmbeddingService(storage, settings).status()
+    counts = status.counts
+    if counts.failed:
+        yield Finding(
+            Level.WARNING,
+            "failures",
+            f"{counts.failed:,} of {counts.total:,} entries could not be embedded",
+            "`pyrite index embed --failed` says why; `--retry-failed` queues them again",
+        )
+    if counts.unfinished and status.worker is None:
+        yield Finding(
+            Level.WARNING,
+            "queue",
+            f"{counts.unfinished:,} of {counts.total:,} entries wait, and no worker is running",
+            "`pyrite index embed` embeds them",
+        )
+    elif counts.unfinished:
+        yield Finding(Level.OK, "queue", f"{counts.unfinished:,} of {counts.total:,} are under way")
+    elif not counts.failed:
+        yield Finding(Level.OK, "queue", f"all {counts.total:,} entries are embedded")
+
+
+def folder(sync: FolderSync, storage: Storage, name: str) -> Iterator[Finding]:
+    """Whether a knowledge base's index and its folder agree."""
+    kb = next(kb for kb in storage.kbs() if kb.name == name)
+    try:
+        check = sync.check(kb)
+    except NotFoundError as error:
+        yield Finding(
+            Level.ERROR,
+            f"folder of {name}",
+            str(error),
+            f"mount it, or forget it: `pyrite kb remove {name}`",
+        )
+        return
+    for problem in check.problems:
+        yield Finding(
+            Level.WARNING, f"folder of {name}", str(problem), "mend the file, or move it out"
+        )
+    if check.changed or check.gone:
+        yield Finding(
+            Level.WARNING,
+            f"folder of {name}",
+            f"{check.changed:,} files are new or changed and {check.gone:,} are gone since the "
+            "last sync",
+            f"`pyrite index sync --kb {name}` takes note",
+        )
+    else:
+        yield Finding(Level.OK, f"folder of {name}", f"{check.files:,} files, all indexed")

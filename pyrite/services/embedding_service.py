@@ -1,0 +1,122 @@
+"""The queue for those who do not run a worker: its status, its failures, one entry at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from pyrite.config import Settings
+from pyrite.encoders.protocol import TextEncoder
+from pyrite.errors import NotFoundError
+from pyrite.services.process import is_dead
+from pyrite.storage.protocol import Storage
+from pyrite.storage.records import Failure, LastError, QueueCounts, StoredEntry, WorkerRow
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedStatus:
+    """Where the embedding of the knowledge bases stands."""
+
+    counts: QueueCounts
+    #: The newest error that no success has followed.
+    last_error: LastError | None
+    #: Seconds since the entry that has waited longest was queued; None when none waits.
+    oldest_pending_age_s: float | None
+    #: Share of entries whose present text is embedded, from 0 to 1; 1 when there are none.
+    coverage: float
+    #: The model that the settings name.
+    model: str
+    #: The worker that was heard from last, if one is alive.
+    worker: WorkerRow | None
+
+
+def present_counts(storage: Storage, others: Collection[int], kb: str | None) -> QueueCounts:
+    """The queue's counts, where what other models embedded still has to be embedded.
+
+    The queue itself learns that the model has changed from the next worker that starts.
+    """
+    counts = storage.counts(kb)
+    outdated = storage.outdated(others, kb) if others else 0
+    return replace(counts, pending=counts.pending + outdated, done=counts.done - outdated)
+
+
+class EmbeddingService:
+    """What can be asked and ordered of the queue; loads no model."""
+
+    def __init__(
+        self, storage: Storage, settings: Settings, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._clock = clock
+
+    def status(self, kb: str | None = None) -> EmbedStatus:
+        """The queue's state, of everything or of one knowledge base."""
+        others = [m.model_id for m in self._storage.models() if m.name != self._settings.model]
+        counts = present_counts(self._storage, others, kb)
+        oldest = self._storage.oldest_pending(kb) if counts.pending else None
+        return EmbedStatus(
+            counts=counts,
+            last_error=self._storage.last_error(),
+            oldest_pending_age_s=None if oldest is None else max(0.0, self._clock() - oldest),
+            coverage=counts.done / counts.total if counts.total else 1.0,
+            model=self._settings.model,
+            worker=self.live_worker(),
+        )
+
+    def live_worker(self) -> WorkerRow | None:
+        """The worker heard from last, unless its process is dead or has long been silent."""
+        horizon = self._clock() - self._settings.lease_s
+        for worker in self._storage.workers():
+            if worker.heartbeat_at > horizon and not is_dead(worker):
+                return worker
+        return None
+
+    def failures(self, kb: str | None = None) -> list[Failure]:
+        """Entries that could not be embedded, newest first."""
+        return self._storage.failures(kb)
+
+    def retry_failed(
+        self, kb: str | None = None, entry_ids: Collection[str] | None = None
+    ) -> list[tuple[str, str]]:
+        """Queue failed entries again, all or those named.
+
+        Raises:
+            NotFoundError: one of those named has not failed; then none is queued.
+        """
+        if entry_ids is not None:
+            failed = {failure.entry_id for failure in self._storage.failures(kb)}
+            unknown = sorted(set(entry_ids) - failed)
+            if unknown:
+                raise NotFoundError(
+                    f"{unknown[0]!r} is not among the failed entries; "
+                    "`pyrite index embed --failed` lists them"
+                )
+        return self._storage.retry_failed(kb, entry_ids, now=self._clock())
+
+    def reembed(self, kb: str | None = None) -> int:
+        """Queue every entry to be encoded afresh; returns how many."""
+        return self._storage.reembed(kb, now=self._clock(), force=True, other_than=None)
+
+    def embed_entry(self, encoder: TextEncoder, kb: str, entry_id: str) -> StoredEntry:
+        """Embed one entry now, through the same claim and the same guarded end as a worker's.
+
+        An entry that another worker holds, or that is embedded already, is left as it is.
+        Interrupted at any point, it stays queued.
+
+        Returns:
+            The entry as it is afterwards; its ``embedding`` says what became of it.
+
+        Raises:
+            NotFoundError: there is no such entry.
+            ModelError: the model cannot be found or loaded; the entry stays queued.
+        """
+        # Imported only here: the pipeline's parts are slow to import, and status must be instant.
+        from pyrite.services.embed_now import embed_now  # noqa: PLC0415
+
+        embed_now(self._storage, encoder, self._settings, self._clock, (kb, entry_id))
+        stored = self._storage.entry(kb, entry_id)
+        if stored is None:
+            raise NotFoundError(f"there is no entry {entry_id!r} in {kb!r}")
+        return stored

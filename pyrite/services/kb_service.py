@@ -1,0 +1,418 @@
+"""Knowledge bases and their entries: every write is a durable file and one transaction.
+
+The order of a write: the new file is made complete on disk under a hidden name, with no lock
+held; then, in one transaction, the index is compared with what was read, the file takes its
+place, and the entry's index row and queue row are written. A crash before the transaction
+leaves a hidden file; one inside it leaves at worst the new file and the old index, which the
+next sync puts right. No moment exists in which an entry is indexed but not queued.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actors.lifecycle import Status
+from pyrite.config import Settings
+from pyrite.entries import document
+from pyrite.entries.entry import DEFAULT_TYPE, JSON, tags_of
+from pyrite.entries.files import (
+    FileStamp,
+    PreparedFile,
+    ReadFile,
+    digest_of,
+    prepare,
+    read_file,
+    remove,
+    stamp_of,
+    sync_folder,
+)
+from pyrite.entries.frontmatter import DocumentError
+from pyrite.entries.paths import ENDINGS, check_id, resolve, slug
+from pyrite.errors import (
+    ConflictError,
+    InvalidEntryError,
+    NotFoundError,
+    UnreadableFileError,
+    WriteError,
+)
+from pyrite.storage.protocol import Storage, Writing
+from pyrite.storage.records import INTERACTIVE, FileRow, KnowledgeBase, Record, StoredEntry
+
+#: How often a write is tried again when another writer was faster.
+_TRIES = 5
+
+#: What a new file's name ends in.
+ENDING = ".md"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A new entry, as it is asked for."""
+
+    title: str
+    #: Where it is to be; None makes one from the title.
+    id: str | None = None
+    type: str = DEFAULT_TYPE
+    summary: str = ""
+    tags: tuple[str, ...] = ()
+    body: str = ""
+    fields: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Changes to an entry; what is not named stays as it is, byte for byte."""
+
+    changes: Mapping[str, JSON] = field(default_factory=dict)
+    removals: Collection[str] = ()
+    #: None keeps the body.
+    body: str | None = None
+    #: Tags to be added to those that the file has, and to be taken away from them.
+    tags: Collection[str] = ()
+    untags: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What a write did."""
+
+    kb: str
+    id: str
+    #: Names the write among all of the database; the entry's present one if nothing changed.
+    revision: int
+    path: Path
+    #: False when the edit said what was there already.
+    changed: bool = True
+    embedding: Status = Status.PENDING
+
+
+class KBService:
+    """Everything that can be done to knowledge bases and entries."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+        wake: Callable[[], None] | None = None,
+    ) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._clock = clock
+        self._wake = wake
+
+    # Knowledge bases
+
+    def add_kb(self, name: str, folder: Path) -> KnowledgeBase:
+        """Register a folder under a name; done already is done.
+
+        Raises:
+            InvalidEntryError: the name cannot be used, or the folder is none.
+            ConflictError: the name is another folder's, or the folder has another name.
+        """
+        if check_id(name) != name or "/" in name:
+            raise InvalidEntryError(
+                f"{name!r} cannot name a knowledge base: use letters, digits, '-' and '_'"
+            )
+        try:
+            path = folder.expanduser().resolve(strict=True)
+            str(path).encode()
+        except OSError as error:
+            raise InvalidEntryError(f"{folder} is not there: {error.strerror}") from error
+        except (RuntimeError, UnicodeEncodeError) as error:
+            raise InvalidEntryError(f"{str(folder)!a} cannot be used: {error}") from error
+        if not path.is_dir():
+            raise InvalidEntryError(f"{folder} is a file; a knowledge base is a folder")
+        for kb in self._storage.kbs():
+            if (kb.name, kb.path) == (name, str(path)):
+                return kb
+        self._storage.add_kb(name, str(path), now=self._clock())
+        return self.kb(name)
+
+    def kbs(self) -> list[KnowledgeBase]:
+        """All knowledge bases by name."""
+        return self._storage.kbs()
+
+    def kb(self, name: str) -> KnowledgeBase:
+        """One knowledge base.
+
+        Raises:
+            NotFoundError: none has that name.
+        """
+        for kb in self._storage.kbs():
+            if kb.name == name:
+                return kb
+        raise NotFoundError(
+            f"there is no knowledge base {name!r}; `pyrite kb list` shows those there are"
+        )
+
+    def remove_kb(self, name: str) -> None:
+        """Forget a knowledge base; its files stay as they are.
+
+        Raises:
+            NotFoundError: none has that name.
+        """
+        if not self._storage.remove_kb(name, now=self._clock()):
+            self.kb(name)
+
+    # Entries
+
+    def get_entry(self, kb: str, entry_id: str) -> StoredEntry:
+        """One entry.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        self.kb(kb)
+        stored = self._storage.entry(kb, check_id(entry_id))
+        if stored is None:
+            raise _no_entry(kb, entry_id)
+        return stored
+
+    def list_entries(
+        self,
+        kb: str | None = None,
+        *,
+        entry_type: str | None = None,
+        tag: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[StoredEntry]:
+        """Entries by knowledge base and id, without their bodies."""
+        if kb is not None:
+            self.kb(kb)
+        return self._storage.entries(kb, entry_type=entry_type, tag=tag, limit=limit, offset=offset)
+
+    def create_entry(self, kb: str, draft: Draft) -> WriteResult:
+        """Write a new entry's file, index it and queue it.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+            InvalidEntryError: the id or a field cannot be used.
+            ConflictError: an entry or a file is there already.
+        """
+        root = self._root(kb)
+        entry_id = check_id(slug(draft.title) if draft.id is None else draft.id)
+        relative = entry_id + ENDING
+        path = resolve(root, relative)
+        _check_other_endings(root, entry_id)
+        raw = document.create(
+            type=draft.type,
+            title=draft.title,
+            summary=draft.summary,
+            tags=draft.tags,
+            body=draft.body,
+            fields=draft.fields,
+        )
+        self._check_size(raw)
+        with _writing_to(path), prepare(path, raw) as prepared:
+            with self._storage.writing() as writing:
+                if writing.file(kb, entry_id) is not None:
+                    raise ConflictError(
+                        f"the entry {entry_id!r} exists already in {kb!r}; "
+                        "`pyrite update` changes it"
+                    )
+                revision = self._index(writing, kb, entry_id, relative, raw, prepared.create())
+            prepared.sync_folder()
+        return self._written(WriteResult(kb, entry_id, revision, path))
+
+    def update_entry(
+        self, kb: str, entry_id: str, edit: Edit, *, expected_revision: int | None = None
+    ) -> WriteResult:
+        """Edit an entry's file, index it and queue it; an edit that changes nothing does neither.
+
+        Args:
+            kb: the knowledge base.
+            entry_id: the entry.
+            edit: what to change.
+            expected_revision: refuse if the entry is no longer at this revision.
+
+        Raises:
+            NotFoundError: there is no such entry.
+            InvalidEntryError: a field cannot be used.
+            ConflictError: the entry is at another revision than expected.
+            UnreadableFileError: the file as it is cannot be read as an entry.
+        """
+        root = self._root(kb)
+        entry_id = check_id(entry_id)
+        for _ in range(_TRIES):
+            relative, read = self._read(kb, root, entry_id)
+            path = resolve(root, relative)
+            raw = _edited(read, edit)
+            self._check_size(raw)
+            with _writing_to(path), prepare(path, raw, mode_from=path) as prepared:
+                result = self._replace(kb, entry_id, read, raw, prepared, expected_revision)
+            if result is not None:
+                return self._written(result) if result.changed else result
+        raise ConflictError(f"{entry_id!r} keeps being changed by another writer; try again")
+
+    def delete_entry(self, kb: str, entry_id: str, *, expected_revision: int | None = None) -> None:
+        """Delete an entry's file, its index row, its queue row and its chunks.
+
+        Raises:
+            NotFoundError: there is no such entry.
+            ConflictError: the entry is at another revision than expected, or its file has been
+                changed since.
+        """
+        root = self._root(kb)
+        entry_id = check_id(entry_id)
+        with self._storage.writing() as writing:
+            row = writing.file(kb, entry_id)
+            if row is None:
+                raise _no_entry(kb, entry_id)
+            _check_revision(entry_id, row[0], expected_revision)
+            path = resolve(root, row[1].path)
+            if expected_revision is not None:
+                self._check_as_indexed(root, row)
+            with _writing_to(path), suppress(FileNotFoundError):
+                remove(path)
+            writing.delete(kb, [entry_id], now=self._clock())
+        # The folder may have gone with the file, by another hand.
+        with _writing_to(path), suppress(FileNotFoundError):
+            sync_folder(path.parent)
+
+    def _replace(
+        self,
+        kb: str,
+        entry_id: str,
+        read: ReadFile,
+        raw: bytes,
+        prepared: PreparedFile,
+        expected_revision: int | None,
+    ) -> WriteResult | None:
+        """Put the edited file in place and index it; None if it is not what was read any more."""
+        with self._storage.writing() as writing:
+            row = writing.file(kb, entry_id)
+            if row is None:
+                raise _no_entry(kb, entry_id)
+            revision, file = row
+            _check_revision(entry_id, revision, expected_revision)
+            if file.path != read.path or _stamp_now(prepared.path) != read.stamp:
+                return None
+            if raw == read.raw and file.digest == read.digest:
+                return self._unchanged(kb, entry_id, revision, prepared.path)
+            if expected_revision is not None and file.digest != read.digest:
+                raise _changed_outside(entry_id, revision)
+            stamp = read.stamp if raw == read.raw else prepared.replace()
+            revision = self._index(writing, kb, entry_id, file.path, raw, stamp)
+        prepared.sync_folder()
+        return WriteResult(kb, entry_id, revision, prepared.path)
+
+    def _unchanged(self, kb: str, entry_id: str, revision: int, path: Path) -> WriteResult:
+        stored = self._storage.entry(kb, entry_id)
+        embedding = Status.PENDING if stored is None else stored.embedding
+        return WriteResult(kb, entry_id, revision, path, changed=False, embedding=embedding)
+
+    def _read(self, kb: str, root: Path, entry_id: str) -> tuple[str, ReadFile]:
+        """The entry's file as it is now."""
+        stored = self._storage.entry(kb, entry_id)
+        if stored is None:
+            raise _no_entry(kb, entry_id)
+        limit = self._settings.max_file_bytes
+        try:
+            return stored.path, read_file(root, stored.path, max_bytes=limit)
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"the file {stored.path} of {entry_id!r} is gone; `pyrite index sync` takes note"
+            ) from error
+
+    def _check_as_indexed(self, root: Path, row: tuple[int, FileRow]) -> None:
+        """Refuse if a file is not what it was at its entry's revision; gone is no change."""
+        revision, file = row
+        with suppress(FileNotFoundError):
+            read = read_file(root, file.path, max_bytes=self._settings.max_file_bytes)
+            if read.digest != file.digest:
+                raise _changed_outside(file.entry_id, revision)
+
+    def _index(
+        self, writing: Writing, kb: str, entry_id: str, path: str, raw: bytes, stamp: FileStamp
+    ) -> int:
+        """Write an entry's index row and queue row; returns the new revision."""
+        now = self._clock()
+        file = FileRow.read_at(now, entry_id, path, digest_of(raw), stamp)
+        record = Record(kb, document.read(raw, entry_id), file)
+        (revision,) = writing.upsert([record], priority=INTERACTIVE, now=now)
+        return revision
+
+    def _root(self, kb: str) -> Path:
+        root = Path(self.kb(kb).path)
+        if not root.is_dir():
+            raise NotFoundError(
+                f"the folder {root} of the knowledge base {kb!r} is not there; mount it, or "
+                f"`pyrite kb remove {kb}`"
+            )
+        return root
+
+    def _check_size(self, raw: bytes) -> None:
+        limit = self._settings.max_file_bytes
+        if len(raw) > limit:
+            raise InvalidEntryError(
+                f"the entry would have {len(raw):,} bytes, more than max_file_bytes ({limit:,})"
+            )
+
+    def _written(self, result: WriteResult) -> WriteResult:
+        if self._wake is not None:
+            self._wake()
+        return result
+
+
+def _edited(read: ReadFile, edit: Edit) -> bytes:
+    changes = dict(edit.changes)
+    if edit.tags or edit.untags:
+        present = tags_of(changes["tags"]) if "tags" in changes else read.entry().tags
+        wanted = tags_of([*present, *edit.tags])
+        unwanted = tags_of(list(edit.untags))
+        changes["tags"] = [tag for tag in wanted if tag not in unwanted]
+    try:
+        return document.update(read.raw, changes=changes, removals=edit.removals, body=edit.body)
+    except DocumentError as error:
+        raise UnreadableFileError(read.path, error.reason, error.line) from error
+
+
+def _check_other_endings(root: Path, entry_id: str) -> None:
+    """Refuse an id that a file has by another ending; the folder would have two files for it."""
+    for name in (f"{entry_id}{ending}" for ending in ENDINGS if ending != ENDING):
+        if (root / name).exists():
+            raise ConflictError(f"the file {name!r} exists already; choose another id")
+
+
+def _check_revision(entry_id: str, revision: int, expected: int | None) -> None:
+    if expected is not None and revision != expected:
+        raise ConflictError(
+            f"{entry_id!r} is at revision {revision}, not {expected}: somebody has changed it; "
+            "read it again"
+        )
+
+
+def _changed_outside(entry_id: str, revision: int) -> ConflictError:
+    return ConflictError(
+        f"the file of {entry_id!r} was changed outside Pyrite since revision {revision}; "
+        "run `pyrite index sync` and look at it again"
+    )
+
+
+def _stamp_now(path: Path) -> FileStamp | None:
+    try:
+        return stamp_of(path)
+    except FileNotFoundError:
+        return None
+
+
+def _no_entry(kb: str, entry_id: str) -> NotFoundError:
+    return NotFoundError(
+        f"there is no entry {entry_id!r} in {kb!r}; `pyrite list --kb {kb}` shows those there are"
+    )
+
+
+@contextmanager
+def _writing_to(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error for a person."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,161 @@
+"""The queue as one worker sees it: claims with their texts split, under its name and lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from actors.lifecycle import RetryPolicy
+from actors.messages import Claim, Encoded, Statistics
+from actors.packing import BatchLimits
+from actors.ports import Claimed, Ending, Settled
+from pyrite.config import Settings
+from pyrite.encoders.protocol import TextEncoder
+from pyrite.entries.chunks import chunks
+from pyrite.services.process import Identity, identity, is_dead
+from pyrite.storage.protocol import ClaimRequest, Storage
+from pyrite.storage.records import DueEntry, Model, WorkerRow
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """How a worker claims."""
+
+    lease_s: float
+    policy: RetryPolicy
+    #: How many tokens of a text the model reads.
+    window: int
+    event_retention: int
+    #: Only entries of this knowledge base.
+    kb: str | None = None
+
+
+class WorkerQueue:
+    """The pipeline's port to the storage; see :class:`actors.ports.Queue`."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        model: Model,
+        identity: Identity,
+        options: QueueOptions,
+        clock: Callable[[], float],
+    ) -> None:
+        self._storage = storage
+        self._model = model
+        self._identity = identity
+        self._options = options
+        self._clock = clock
+        self._started_at = clock()
+
+    def open(self) -> None:
+        """Make this worker known, and free what dead ones held."""
+        self.heartbeat(Statistics())
+        dead = [w.worker_id for w in self._storage.workers() if is_dead(w)]
+        if dead:
+            self._storage.rescue(dead, self._options.policy, now=self._clock())
+            self._storage.retire(dead)
+
+    def close(self) -> None:
+        """Let it be known that this worker has gone."""
+        self._storage.retire([self._identity.worker_id])
+
+    def claim(self, limit: int, entry_id: str | None = None) -> Claimed:
+        """Claim due entries, or one entry that need not be due, and split their texts."""
+        rows = self._storage.claim(
+            ClaimRequest(
+                worker_id=self._identity.worker_id,
+                now=self._clock(),
+                lease_s=self._options.lease_s,
+                policy=self._options.policy,
+                limit=limit,
+                kb=self._options.kb,
+                entry_id=entry_id,
+            )
+        )
+        return Claimed(
+            tuple(self._claim(due) for due in rows.due), rows.next_due_s, rows.unfinished
+        )
+
+    def _claim(self, due: DueEntry) -> Claim:
+        """The claim with its layout, and those of its chunks that are not yet encoded."""
+        pairs = chunks(due, self._options.window)
+        by_digest = {chunk.digest: chunk for _, chunk in pairs}
+        known = set() if due.force else self._storage.known(self._model.model_id, by_digest)
+        return Claim(
+            kb=due.kb,
+            entry_id=due.entry_id,
+            revision=due.revision,
+            token=due.token,
+            attempt=due.attempt,
+            queued_at=due.queued_at,
+            priority=due.priority,
+            layout=tuple(span for span, _ in pairs),
+            missing=tuple(chunk for chunk in by_digest.values() if chunk.digest not in known),
+        )
+
+    def settle(self, encoded: Sequence[Encoded], endings: Sequence[Ending]) -> Settled:
+        """Store embeddings and end claims in one transaction."""
+        return self._storage.settle(self._model.model_id, encoded, endings, now=self._clock())
+
+    def renew(self, claims: Sequence[Claim]) -> None:
+        """Extend the leases of those claims that are still held."""
+        if claims:
+            self._storage.renew(claims, self._clock() + self._options.lease_s)
+
+    def release(self, claims: Sequence[Claim]) -> int:
+        """Give claims back without charging an attempt."""
+        return self._storage.release(claims)
+
+    def heartbeat(self, statistics: Statistics) -> None:
+        """Say that this worker lives; keep the feed within its bounds."""
+        self._storage.beat(
+            WorkerRow(
+                worker_id=self._identity.worker_id,
+                pid=self._identity.pid,
+                host=self._identity.host,
+                process_started=self._identity.process_started,
+                started_at=self._started_at,
+                heartbeat_at=self._clock(),
+                state=statistics.state,
+                reason=statistics.reason,
+                model=self._model.name,
+            )
+        )
+        self._storage.prune_events(self._options.event_retention)
+
+
+def batch_limits(settings: Settings) -> BatchLimits:
+    """What the settings say of batches."""
+    return BatchLimits(settings.batch_texts, settings.batch_tokens)
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """What the settings say of retries."""
+    return RetryPolicy(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s)
+
+
+def open_queue(
+    storage: Storage,
+    encoder: TextEncoder,
+    settings: Settings,
+    clock: Callable[[], float],
+    kb: str | None = None,
+) -> WorkerQueue:
+    """The queue of a new worker, with the entries of other models queued for this one.
+
+    Raises:
+        ModelError: the model cannot be found, or is not what it should be.
+    """
+    model = storage.model(encoder.fingerprint(), encoder.name)
+    options = QueueOptions(
+        lease_s=settings.lease_s,
+        policy=retry_policy(settings),
+        window=encoder.window,
+        event_retention=settings.event_retention,
+        kb=kb,
+    )
+    storage.reembed(kb, now=clock(), force=False, other_than=model.model_id)
+    queue = WorkerQueue(storage, model, identity(), options, clock)
+    queue.open()
+    return queue
