@@ -1,0 +1,38 @@
+"""``pyrite doctor``: is everything as it should be?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from pyrite.cli.context import App, json_option
+from pyrite.cli.output import print_json, say
+
+
+@click.command()
+@json_option()
+@click.pass_context
+def doctor(ctx: click.Context, *, as_json: bool) -> None:
+    """Check versions, the model, the database, the queue and the folders.
+
+    Each finding comes with what to do about it. The exit code is 1 if one is an error.
+
+    \b
+    Example:
+      pyrite doctor
+    """
+    from pyrite.services.doctor import Level, examine  # noqa: PLC0415
+
+    app: App = ctx.obj
+    findings = []
+    for finding in examine(app.settings, lambda: app.storage):
+        findings.append(finding)
+        if not as_json:
+            say(f"{finding.level.value:8} {finding.subject}: {finding.text}")
+            if finding.action:
+                say(f"{'':8} -> {finding.action}")
+    if as_json:
+        print_json({"findings": [asdict(finding) for finding in findings]})
+    if any(finding.level is Level.ERROR for finding in findings):
+        ctx.exit(1)

@@ -1,0 +1,293 @@
+"""``pyrite create | update | get | delete | list``: entries, by hand or from a program."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pyrite.cli.context import App, Decorator, json_option, kb_option, pass_app
+from pyrite.cli.output import note, print_json, say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrite.entries.entry import JSON
+    from pyrite.services.kb_service import WriteResult
+    from pyrite.storage.records import StoredEntry
+
+_KB = "Knowledge base; may be left out where there is only one."
+
+
+def _content_options(function: Callable[..., object]) -> Callable[..., object]:
+    """The options that `create` and `update` share."""
+    options: list[Decorator] = [
+        click.option("--type", "entry_type", metavar="TYPE", help="What kind of entry it is."),
+        click.option("--summary", help="One or two sentences."),
+        click.option("--tag", "tags", multiple=True, help="A tag; may be given several times."),
+        click.option(
+            "--field",
+            "fields",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Any other front-matter field; VALUE is YAML. May be given several times.",
+        ),
+        click.option("--body", help="The text, in Markdown; `-` reads it from standard input."),
+        click.option(
+            "--body-file",
+            type=click.Path(path_type=Path),
+            help="A file to take the text from.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command()
+@click.option("--title", required=True, help="The entry's title.")
+@click.option("--id", "entry_id", metavar="ID", help="Its path in the folder, without `.md`.")
+@_content_options
+@kb_option(_KB)
+@json_option()
+@pass_app
+def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> None:
+    """Write a new entry: a Markdown file with front matter, indexed and queued at once.
+
+    The id is made from the title unless --id names one; folders in it are created.
+
+    \b
+    Examples:
+      pyrite create --title "Backups" --tag ops --body "We keep 30 days."
+      pyrite create --id log/2026-11-22 --title "Monday" --body - < notes.txt
+    """
+    from pyrite.services.kb_service import Draft  # noqa: PLC0415
+
+    draft = Draft(
+        title=given["title"],
+        id=given["entry_id"],
+        summary=given["summary"] or "",
+        tags=given["tags"],
+        body=_body(given) or "",
+        fields=_fields(given["fields"]),
+        **({"type": given["entry_type"]} if given["entry_type"] else {}),
+    )
+    _wrote(app.kbs.create_entry(app.kb_named(kb).name, draft), "created", as_json=as_json)
+
+
+@click.command()
+@click.argument("entry_id", metavar="ID")
+@click.option("--title", help="The entry's title.")
+@_content_options
+@click.option("--untag", "untags", multiple=True, metavar="TAG", help="Take a tag away.")
+@click.option("--unset", multiple=True, metavar="NAME", help="Remove a front-matter field.")
+@click.option(
+    "--if-revision", type=int, metavar="N", help="Refuse unless the entry is at this revision."
+)
+@kb_option(_KB)
+@json_option()
+@pass_app
+def update(app: App, /, entry_id: str, *, kb: str | None, as_json: bool, **given: Any) -> None:
+    """Change an entry; what is not named stays as it is, byte for byte.
+
+    --tag adds a tag to those there are, and --untag takes one away.
+
+    \b
+    Examples:
+      pyrite update backups --summary "How long we keep them"
+      pyrite update backups --untag draft --field reviewed=2026-11-22 --if-revision 7
+    """
+    from pyrite.services.kb_service import Edit  # noqa: PLC0415
+
+    name = app.kb_named(kb).name
+    changes = _fields(given["fields"])
+    for field, option in (("title", "title"), ("type", "entry_type"), ("summary", "summary")):
+        if given[option] is not None:
+            changes[field] = given[option]
+    edit = Edit(changes, given["unset"], _body(given), given["tags"], given["untags"])
+    if edit == Edit():
+        raise click.UsageError("Say what to change; `pyrite update --help` lists the options.")
+    result = app.kbs.update_entry(name, entry_id, edit, expected_revision=given["if_revision"])
+    _wrote(result, "updated" if result.changed else "unchanged", as_json=as_json)
+
+
+@click.command()
+@click.argument("entry_id", metavar="ID")
+@kb_option(_KB)
+@json_option()
+@pass_app
+def get(app: App, entry_id: str, *, kb: str | None, as_json: bool) -> None:
+    """Show an entry.
+
+    \b
+    Example:
+      pyrite get log/2026-11-22 --json
+    """
+    stored = app.kbs.get_entry(app.kb_named(kb).name, entry_id)
+    if as_json:
+        print_json(_as_dict(stored) | {"body": stored.entry.body})
+        return
+    entry = stored.entry
+    shown = {
+        "title": entry.title,
+        "id": entry.id,
+        "type": entry.type,
+        "summary": entry.summary,
+        "tags": ", ".join(entry.tags),
+        **{name: _shown(value) for name, value in entry.fields.items()},
+        "revision": str(stored.revision),
+        "embedding": stored.embedding.value,
+    }
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        if value:
+            say(f"{name:{width}}  {value}")
+    say()
+    say(entry.body.rstrip("\n"))
+
+
+@click.command()
+@click.argument("entry_id", metavar="ID")
+@click.option(
+    "--if-revision", type=int, metavar="N", help="Refuse unless the entry is at this revision."
+)
+@kb_option(_KB)
+@json_option()
+@pass_app
+def delete(
+    app: App, entry_id: str, *, if_revision: int | None, kb: str | None, as_json: bool
+) -> None:
+    """Delete an entry and its file.
+
+    What git has committed can be brought back with git.
+
+    \b
+    Example:
+      pyrite delete log/2026-11-22
+    """
+    name = app.kb_named(kb).name
+    app.kbs.delete_entry(name, entry_id, expected_revision=if_revision)
+    if as_json:
+        print_json({"kb": name, "id": entry_id, "deleted": True})
+    else:
+        say(f"deleted {entry_id}")
+
+
+@click.command("list")
+@click.option("--type", "entry_type", metavar="TYPE", help="Only of this type.")
+@click.option("--tag", help="Only with this tag.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip so many first.")
+@kb_option("Only of this knowledge base.")
+@json_option()
+@pass_app
+def list_entries(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> None:
+    """List entries.
+
+    \b
+    Examples:
+      pyrite list --tag ops
+      pyrite list --kb notes --limit 20 --json
+    """
+    found = app.kbs.list_entries(kb, **given)
+    if as_json:
+        print_json({"entries": [_as_dict(stored) for stored in found]})
+        return
+    if not found:
+        note("No entry is indexed that fits. `pyrite index sync` reads the folders.")
+    table(
+        ("knowledge base", "id", "title", "type", "tags", "embedding"),
+        [
+            (
+                *(stored.kb, stored.entry.id, stored.entry.title, stored.entry.type),
+                *(", ".join(stored.entry.tags), stored.embedding.value),
+            )
+            for stored in found
+        ],
+    )
+
+
+def _as_dict(stored: StoredEntry) -> dict[str, object]:
+    entry = stored.entry
+    return {
+        "kb": stored.kb,
+        "id": entry.id,
+        "path": stored.path,
+        "type": entry.type,
+        "title": entry.title,
+        "summary": entry.summary,
+        "tags": list(entry.tags),
+        "fields": dict(entry.fields),
+        "revision": stored.revision,
+        "updated_at": stored.updated_at,
+        "embedding": stored.embedding.value,
+    }
+
+
+def _shown(value: JSON) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return "" if value is None else str(value)
+
+
+def _body(given: dict[str, Any]) -> str | None:
+    """The text that --body or --body-file gives; None where neither does."""
+    body: str | None = given["body"]
+    path: Path | None = given["body_file"]
+    if body is not None and path is not None:
+        raise click.UsageError("Give either --body or --body-file.")
+    try:
+        if path is not None:
+            return path.read_text(encoding="utf-8")
+        return sys.stdin.read() if body == "-" else body
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"The text is not UTF-8: {error}.") from error
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _fields(pairs: tuple[str, ...]) -> dict[str, JSON]:
+    """Front-matter fields from NAME=VALUE."""
+    from pyrite.entries.entry import OWN_FIELDS  # noqa: PLC0415
+    from pyrite.entries.frontmatter import FrontMatterError, parse  # noqa: PLC0415
+
+    fields: dict[str, JSON] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise click.UsageError(f"--field takes NAME=VALUE, not {pair!r}.")
+        # An entry's own fields are read by rules of their own; any other name will do for the rest.
+        key = name if name in OWN_FIELDS else "value"
+        try:
+            parsed = parse(f"{key}: {value}\n")
+        except FrontMatterError as error:
+            raise click.UsageError(
+                f"The value of --field {name} is not YAML: {error.reason}. Quotes may help: "
+                f"--field {name}='\"...\"'."
+            ) from error
+        if len(parsed) > 1:
+            raise click.UsageError(
+                f"The value of --field {name} is not one value. Quotes may help."
+            )
+        fields[name] = parsed[key]
+    return fields
+
+
+def _wrote(result: WriteResult, verb: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "kb": result.kb,
+                "id": result.id,
+                "revision": result.revision,
+                "path": str(result.path),
+                "changed": result.changed,
+                "embedding": result.embedding.value,
+            }
+        )
+        return
+    say(f"{verb} {result.id} (revision {result.revision})")
+    if result.embedding.value == "pending":
+        note("It is queued; `pyrite index embed` makes it searchable now.")

@@ -1,0 +1,270 @@
+"""``pyrite index``: keeping the index in step with the folders, and embedding what is queued."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from pyrite.cli.context import App, json_option, kb_option
+from pyrite.cli.output import count, duration, entries, moment, note, print_json, say, table
+from pyrite.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from pyrite.services.embedding_service import EmbedStatus
+    from pyrite.services.folder_sync import SyncResult
+    from pyrite.storage.records import Failure, KnowledgeBase
+
+#: Failures named at the end of a run; `--failed` lists them all.
+_NAMED = 10
+
+
+@click.group()
+def index() -> None:
+    """Read folders into the index, and embed what is queued."""
+
+
+@index.command()
+@kb_option("Only this knowledge base.")
+@click.option("--full", is_flag=True, help="Read every file, even those whose date has not moved.")
+@json_option()
+@click.pass_context
+def sync(ctx: click.Context, *, kb: str | None, full: bool, as_json: bool) -> None:
+    """Bring the index in step with the folders: new, changed, renamed and deleted files.
+
+    A file that cannot be read is named with its line and reason, and skipped; what the index
+    knew of it stays. Then the exit code is 1.
+
+    \b
+    Examples:
+      pyrite index sync
+      pyrite index sync --kb notes --json
+    """
+    app: App = ctx.obj
+    kbs = app.kbs.kbs() if kb is None else [app.kbs.kb(kb)]
+    if not kbs:
+        note("There is no knowledge base yet. `pyrite kb add NAME FOLDER` registers one.")
+    results: list[SyncResult] = []
+    missing: list[NotFoundError] = []
+    for each in kbs:
+        try:
+            results.append(_sync(app, each, full=full, quiet=as_json))
+        except NotFoundError as error:
+            if kb is not None:
+                raise
+            missing.append(error)
+    if as_json:
+        print_json({"kbs": [_sync_dict(r) for r in results], "errors": [str(e) for e in missing]})
+    for absent in missing:
+        note(f"pyrite: {absent}")
+    if missing or any(result.problems for result in results):
+        ctx.exit(1)
+
+
+def _sync(app: App, kb: KnowledgeBase, *, full: bool, quiet: bool) -> SyncResult:
+    from pyrite.cli.progress import counting  # noqa: PLC0415
+
+    with counting(f"reading {kb.name}", quiet=quiet) as progress:
+        result = app.sync.sync(kb, full=full, progress=progress)
+    if not quiet:
+        say(f"{kb.name}: {_sync_words(result)}")
+        for problem in result.problems:
+            note(f"  skipped {problem}")
+    return result
+
+
+def _sync_words(result: SyncResult) -> str:
+    parts = [
+        f"{number:,} {word}"
+        for number, word in (
+            (len(result.created), "new"),
+            (len(result.updated), "changed"),
+            (len(result.renamed), "renamed"),
+            (len(result.deleted), "deleted"),
+            (result.unchanged, "unchanged"),
+            (len(result.problems), "skipped"),
+        )
+        if number
+    ]
+    return ", ".join(parts) or "nothing there"
+
+
+def _sync_dict(result: SyncResult) -> dict[str, object]:
+    return {
+        "kb": result.kb,
+        "created": result.created,
+        "updated": result.updated,
+        "renamed": [{"from": old, "to": new} for old, new in result.renamed],
+        "deleted": result.deleted,
+        "unchanged": result.unchanged,
+        "problems": [
+            {"path": problem.path, "line": problem.line, "reason": problem.reason}
+            for problem in result.problems
+        ],
+    }
+
+
+@index.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option(
+    "--background",
+    is_flag=True,
+    help="Drain the queue of every knowledge base.",
+)
+@click.option("--force", is_flag=True, help="Encode everything again, whether it changed or not.")
+@click.option("--status", is_flag=True, help="Show where embedding stands, and end.")
+@click.option("--failed", is_flag=True, help="List the entries that could not be embedded.")
+@click.option("--retry-failed", is_flag=True, help="Queue failed entries again: all, or each ID.")
+@kb_option("Only this knowledge base.")
+@json_option()
+@click.pass_context
+def embed(
+    ctx: click.Context,
+    *,
+    ids: tuple[str, ...],
+    background: bool,
+    force: bool,
+    status: bool,
+    failed: bool,
+    retry_failed: bool,
+    kb: str | None,
+    as_json: bool,
+) -> None:
+    """Make entries searchable: embed what is queued, and wait until it is done.
+
+    Failures are tried again, after a pause, up to the setting `max_attempts`. The exit code is
+    1 if entries have failed for good. Ctrl-C finishes the batch in progress and stops; a second
+    Ctrl-C leaves at once. Nothing is lost either way.
+
+    \b
+    Examples:
+      pyrite index embed                     embed what is queued
+      pyrite index embed --background        drain the whole queue
+      pyrite index embed --status --json     where it stands
+      pyrite index embed --retry-failed      another try for what has failed
+    """
+    app: App = ctx.obj
+    if sum((background, force, status, failed, retry_failed)) > 1:
+        raise click.UsageError(
+            "--background, --force, --status, --failed and --retry-failed exclude one another."
+        )
+    if ids and not retry_failed:
+        raise click.UsageError("IDs go with --retry-failed.")
+    if background and kb is not None:
+        raise click.UsageError("--background drains the whole queue; leave it out to use --kb.")
+    if kb is not None:
+        app.kbs.kb(kb)
+    if status:
+        _show_status(app.embedding.status(kb), as_json=as_json)
+    elif failed:
+        _show_failures(app.embedding.failures(kb), as_json=as_json)
+    elif retry_failed:
+        retried = app.embedding.retry_failed(kb, ids or None)
+        if as_json:
+            print_json({"retried": [{"kb": name, "id": entry_id} for name, entry_id in retried]})
+        else:
+            say(f"{entries(len(retried))} queued again; `pyrite index embed` embeds them now")
+    else:
+        if force:
+            app.embedding.reembed(kb)
+        ctx.exit(_embed(app, kb, as_json=as_json))
+
+
+def _embed(app: App, kb: str | None, *, as_json: bool) -> int:
+    """Drain the queue in view of the person; the exit code."""
+    from pyrite.cli.embedding import drain  # noqa: PLC0415
+
+    result = drain(app, kb, quiet=as_json)
+    failures = app.embedding.failures(kb)
+    left = app.storage.counts(kb).unfinished
+    if as_json:
+        print_json(
+            {
+                "embedded": result.statistics.done,
+                "failed": [_failure_dict(failure) for failure in failures],
+                "unfinished": left,
+                "seconds": round(result.seconds, 3),
+                "stopped_by": result.stopped_by,
+            }
+        )
+    elif result.stopped_by is not None:
+        say(
+            f"stopped by {result.stopped_by}: {entries(result.statistics.done)} embedded, "
+            f"{left:,} still queued; `pyrite index embed` goes on from here"
+        )
+    elif result.statistics.done:
+        say(f"embedded {entries(result.statistics.done)} in {duration(result.seconds)}")
+    elif not failures:
+        say(f"nothing to do: {entries(app.storage.counts(kb).done)} embedded, none queued")
+    if failures and not as_json:
+        note(f"{entries(len(failures))} could not be embedded:")
+        for failure in failures[:_NAMED]:
+            note(f"  {failure.kb}/{failure.entry_id}: {failure.error}")
+        if len(failures) > _NAMED:
+            note(f"  and {len(failures) - _NAMED:,} more: `pyrite index embed --failed`")
+        note("`pyrite index embed --retry-failed` queues them again.")
+    if result.exit_code:
+        # A model that was still loading would hold up the interpreter's own end.
+        app.close()
+        result.leave()
+    return 1 if failures else 0
+
+
+def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
+    counts, worker, error = status.counts, status.worker, status.last_error
+    if as_json:
+        print_json(
+            {
+                **asdict(counts),
+                "total": counts.total,
+                "coverage": round(status.coverage, 4),
+                "oldest_pending_age_s": status.oldest_pending_age_s,
+                "last_error": None if error is None else _renamed(asdict(error)),
+                "model": status.model,
+                "worker": None if worker is None else asdict(worker),
+            }
+        )
+        return
+    age = status.oldest_pending_age_s
+    waiting = "" if age is None else f", the oldest for {duration(age)}"
+    say(f"coverage    {status.coverage:.1%} of {entries(counts.total)}")
+    say(f"pending     {counts.pending:,}{waiting}")
+    say(f"processing  {counts.processing:,}")
+    say(f"done        {counts.done:,}")
+    say(f"failed      {counts.failed:,}")
+    say(f"last error  {'none' if error is None else f'{error.kb}/{error.entry_id}: {error.error}'}")
+    say(f"model       {status.model}")
+    if worker is None:
+        say("worker      none is running")
+    else:
+        since = f"process {worker.pid} on {worker.host} since {moment(worker.started_at)}"
+        reason = f" ({worker.reason})" if worker.reason else ""
+        say(f"worker      {worker.state}{reason}: {since}")
+    if counts.failed:
+        note("`pyrite index embed --failed` lists the failures.")
+
+
+def _renamed(row: dict[str, object]) -> dict[str, object]:
+    """A row whose entry is called by the name it has everywhere in JSON."""
+    return {("id" if name == "entry_id" else name): value for name, value in row.items()}
+
+
+def _failure_dict(failure: Failure) -> dict[str, object]:
+    return _renamed(asdict(failure))
+
+
+def _show_failures(failures: list[Failure], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"failures": [_failure_dict(failure) for failure in failures]})
+        return
+    if not failures:
+        note("Nothing has failed.")
+        return
+    table(
+        ("knowledge base", "id", "attempts", "failed at", "reason"),
+        [(f.kb, f.entry_id, str(f.attempts), moment(f.failed_at), f.error) for f in failures],
+    )
+    note(
+        f"{count(len(failures), 'failure')}; `pyrite index embed --retry-failed` queues them again"
+    )

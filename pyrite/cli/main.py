@@ -1,0 +1,95 @@
+"""The command's entry point: options for all commands, and how errors reach the person.
+
+Exit codes: 0 done, 1 something failed, 2 wrong usage, 70 a bug in Pyrite, 130 and 143 stopped
+by Ctrl-C and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pyrite import __version__
+from pyrite.cli import config, doctor, entries, handbook, index, kb, search
+from pyrite.cli.context import App
+from pyrite.cli.output import note
+from pyrite.errors import PyriteError
+
+BUG = 70
+INTERRUPTED = 130
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Exit codes: 0 done, 1 something failed, 2 wrong usage, 70 a bug in Pyrite,
+130 stopped by Ctrl-C, 143 stopped by SIGTERM.""",
+)
+@click.version_option(__version__, prog_name="pyrite")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context, *, debug: bool) -> None:
+    """Search folders of Markdown by meaning.
+
+    \b
+    Example:
+      pyrite kb add notes ~/notes      register a folder
+      pyrite index sync                read its files
+      pyrite index embed               make them searchable
+      pyrite search "what did we decide about backups?"
+    """
+    ctx.obj = App(debug=debug)
+    ctx.call_on_close(ctx.obj.close)
+
+
+for command in (
+    *(kb.kb, entries.create, entries.update, entries.get, entries.delete, entries.list_entries),
+    *(index.index, search.search, doctor.doctor, config.config, handbook.handbook),
+):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    code = run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep Python from saying so at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; every error becomes a line on stderr and an exit code."""
+    try:
+        result = cli.main(list(arguments), prog_name="pyrite", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        note("pyrite: interrupted")
+        return INTERRUPTED
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has gone. Click ends the program for that, and for no other
+        # reason where it has been told not to stand alone.
+        return 0
+    except PyriteError as error:
+        if "--debug" in arguments:
+            raise
+        note(f"pyrite: {error}")
+        return 1
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        note(
+            f"pyrite: {type(error).__name__}: {error}\n"
+            "This is a bug in Pyrite, or a fault of the machine under it; nothing that was "
+            "written is lost.\nRun the command again with `pyrite --debug ...` for the traceback."
+        )
+        return BUG
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,105 @@
+"""Progress bars on a terminal; plain lines, now and then, anywhere else."""
+# ruff: noqa: PLC0415 - rich is imported only where there is a terminal to draw on
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pyrite.cli.output import duration, note
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+#: Seconds between two plain lines.
+PLAIN_EVERY_S = 5.0
+
+#: How much of the recent past the rate is taken from, in seconds.
+_RATE_PERIOD_S = 60.0
+
+
+@contextmanager
+def counting(text: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A function to be told how many of how many are done, while it is being shown."""
+    bar = Bar(text, quiet=quiet)
+    with bar:
+        yield bar.show
+
+
+class Bar:
+    """Shows how much of something is done."""
+
+    def __init__(self, text: str, *, quiet: bool = False) -> None:
+        self._text = text
+        self._quiet = quiet
+        self._drawn: Progress | None = None
+        self._started = self._printed = time.monotonic()
+
+    def __enter__(self) -> Bar:
+        if sys.stderr.isatty() and not self._quiet:
+            self._drawn = _draw()
+            self._drawn.start()
+            self._task = self._drawn.add_task(self._text, total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take the bar off the screen."""
+        if self._drawn is not None:
+            self._drawn.stop()
+            self._drawn = None
+
+    def show(self, done: int, total: int, text: str | None = None) -> None:
+        """So many of so many are done."""
+        if self._drawn is not None:
+            self._drawn.update(
+                self._task, completed=done, total=total, description=text or self._text
+            )
+        elif not self._quiet and time.monotonic() - self._printed >= PLAIN_EVERY_S:
+            self._printed = time.monotonic()
+            note(self._line(done, total, text or self._text))
+
+    def _line(self, done: int, total: int, text: str) -> str:
+        elapsed = time.monotonic() - self._started
+        line = f"{text}: {done:,} of {total:,}"
+        if not done or not elapsed:
+            return line
+        rate = done / elapsed
+        return f"{line}, {rate:.1f}/s, {duration((total - done) / rate)} left"
+
+
+def _draw() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """How many a second."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.1f}/s")
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        transient=True,
+        speed_estimate_period=_RATE_PERIOD_S,
+    )

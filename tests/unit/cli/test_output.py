@@ -1,0 +1,90 @@
+"""How the command speaks: numbers in words, tables for people, tabs for pipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pytest
+
+from pyrite.cli.output import count, duration, entries, moment, note, print_json, say, table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "less than a second"),
+        (0.99, "less than a second"),
+        (1, "1 s"),
+        (59.4, "59 s"),
+        (60, "1 min 0 s"),
+        (61, "1 min 1 s"),
+        (119, "1 min 59 s"),
+        (3600, "1 h 0 min"),
+        (3661, "1 h 1 min"),
+        (86_399, "23 h 59 min"),
+        (86_400, "1 d 0 h"),
+        (90_000, "1 d 1 h"),
+    ],
+)
+def test_a_length_of_time_is_said_to_two_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_no_length_of_time_has_sixty_of_a_unit() -> None:
+    for tenths in range(100_000):
+        words = duration(tenths / 10).split()
+        assert "60" not in words
+    assert "60" not in duration(7199.9).split()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0 entries"), (1, "1 entry"), (2, "2 entries"), (1045, "1,045 entries")],
+)
+def test_a_number_agrees_with_its_noun(number: int, words: str) -> None:
+    assert entries(number) == words
+
+
+def test_a_regular_noun_needs_no_plural() -> None:
+    assert (count(1, "failure"), count(2, "failure")) == ("1 failure", "2 failures")
+
+
+def test_a_moment_is_in_the_persons_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-5")
+    time.tzset()
+    try:
+        assert moment(0) == "1970-01-01 05:00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_an_answer_and_a_note_go_different_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    say("answer")
+    note("beside")
+    assert capsys.readouterr() == ("answer\n", "beside\n")
+
+
+def test_json_keeps_letters_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"title": "Größe 日本"})
+    out = capsys.readouterr().out
+    assert "Größe 日本" in out
+    assert json.loads(out) == {"title": "Größe 日本"}
+
+
+def test_a_pipe_gets_one_line_a_row_separated_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    table(("a", "b"), [("1", "two\twords\nand lines"), ("3", "")])
+    assert capsys.readouterr().out == "1\ttwo words and lines\n3\t\n"
+
+
+def test_a_person_gets_headers_and_markup_as_it_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    table(("name", "what"), [("x", "[bold]not markup[/bold]")])
+    out = capsys.readouterr().out
+    assert out.index("name") < out.index("what") < out.index("x")
+    assert "[bold]not markup[/bold]" in out
