@@ -7,6 +7,7 @@ the database's write lock at their beginning. Readers never wait for them (WAL).
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -90,10 +91,28 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
     )
-    connection.execute("PRAGMA journal_mode = WAL")
+    _keep_log(connection)
     # FULL: a commit is on disk when it returns, whatever happens to the power.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     # Once the log has been copied back, keep no more of it on disk than this many bytes.
     connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
     return connection
+
+
+def _keep_log(connection: sqlite3.Connection) -> None:
+    """Have the database kept with a write-ahead log.
+
+    Two connections that switch a new database over at the same time would wait for each other
+    for ever: SQLite therefore refuses one of them at once, whatever its timeout.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return

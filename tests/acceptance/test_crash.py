@@ -1,0 +1,105 @@
+"""Whatever moment a worker is killed at, nothing is lost, doubled or wrong afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyrite.config import Settings
+from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
+from pyrite.entries.chunks import chunks
+from pyrite.services.folder_sync import FolderSync
+from pyrite.services.kb_service import KBService
+from pyrite.storage.sqlite.store import SqliteStorage
+from tests.acceptance import crashes
+from tests.acceptance.pages import real_pages
+
+#: How long to wait for something that surely comes, in seconds, before calling it a failure.
+LONG = 120
+
+
+@pytest.mark.process
+def test_two_hundred_kills(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.acceptance.crashes", "--kills", "200", "--seed", "7"]
+    run = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    killed = json.loads(run.stdout)["killed"]
+    assert sum(killed.values()) == 200
+    assert set(killed) == {*crashes.POINTS, crashes.RANDOM}
+
+
+@pytest.mark.process
+def test_a_text_that_kills_its_worker_fails_alone(tmp_path: Path) -> None:
+    """Its neighbours die with it once, and are embedded by the next worker."""
+    command = [sys.executable, "-m", "tests.acceptance.crashes", "--poison"]
+    run = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert json.loads(run.stdout) == {"deaths": 3, "broken": []}
+
+
+@pytest.mark.process
+@pytest.mark.model
+@pytest.mark.xdist_group("model")
+def test_five_kills_of_the_command_with_the_real_model(tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    real_pages(folder, 120)
+    settings = Settings(home=tmp_path / "home", max_attempts=100)
+    storage = SqliteStorage(settings.database_path)
+    FolderSync(storage, settings).sync(KBService(storage, settings).add_kb("pages", folder))
+    (settings.config_path).write_text("max_attempts = 100\n", encoding="utf-8")
+    for kill in range(5):
+        kill_after_progress(settings, storage, storage.counts().done + 8)
+        assert storage.counts().done < 120, f"kill {kill} came too late to interrupt anything"
+    final = subprocess.run(
+        [sys.executable, "-m", "pyrite", "index", "embed", "--json"],
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert final.returncode == 0, final.stdout + final.stderr
+    assert storage.counts().done == 120
+    assert not storage.problems()
+    check_embeddings(storage, settings)
+
+
+def kill_after_progress(settings: Settings, storage: SqliteStorage, done: int) -> None:
+    """Start the command and kill it once it has embedded so many."""
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "pyrite", "index", "embed", "--background"],
+        env=environment(settings),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + LONG
+    while storage.counts().done < done:
+        assert victim.poll() is None, "the command ended before it was killed"
+        assert time.monotonic() < deadline, "the command makes no progress"
+        time.sleep(0.01)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+
+
+def check_embeddings(storage: SqliteStorage, settings: Settings) -> None:
+    """Each entry has one current embedding: that of its present text."""
+    encoder = SentenceTransformerEncoder(settings.model)
+    stored = [storage.entry("pages", each.entry.id) for each in storage.entries("pages")]
+    texts = [chunks(each.entry, encoder.window)[0][1].text for each in stored if each]
+    for each, fresh in zip(stored, encoder.encode(texts), strict=True):
+        assert each is not None
+        ((passage, blob),) = storage.embeddings("pages", each.entry.id)
+        assert passage.revision == each.revision
+        # Arithmetic in another order, in another batch, moves the last bits.
+        assert float(np.frombuffer(blob, "<f4") @ fresh) > 0.99999
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, "PYRITE_HOME": str(settings.home)}

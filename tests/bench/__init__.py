@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m tests.bench --help``. They measure and never judge."""

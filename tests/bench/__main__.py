@@ -1,0 +1,52 @@
+"""Runs benchmarks by name, or all of them::
+
+    python -m tests.bench                     all, in full (several minutes)
+    python -m tests.bench queue startup       these
+    python -m tests.bench --quick             all, small: only to see that they run
+
+Each prints its tables and writes bench-results/NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.bench import encoding, queue, startup, sync, writes
+from tests.bench.report import Table, machine, publish
+
+Benchmark = Callable[[Path, bool], Sequence[Table]]
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "encoding": encoding.run,
+    "queue": queue.run,
+    "writes": writes.run,
+    "sync": sync.run,
+    "startup": startup.run,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="small numbers; says nothing of speed")
+    parser.add_argument("--output", type=Path, default=Path("bench-results"))
+    options = parser.parse_args()
+    unknown = set(options.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"there is no benchmark {min(unknown)!r}; there are {', '.join(BENCHMARKS)}")
+    print(", ".join(f"{name} {value}" for name, value in machine().items()), end="\n\n")
+    for name in options.names or BENCHMARKS:
+        with tempfile.TemporaryDirectory() as folder:
+            tables = BENCHMARKS[name](Path(folder), options.quick)
+        publish(name, tables, options.output, quick=options.quick)
+
+
+if __name__ == "__main__":
+    main()

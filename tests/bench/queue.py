@@ -1,0 +1,126 @@
+"""The queue by itself: SQLite at ``synchronous=FULL``, with many rows done already."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from actors.lifecycle import RetryPolicy, Status, Transition
+from actors.messages import Chunk, Claim, Encoded, Piece, Span
+from actors.ports import Ending
+from pyrite.entries.chunks import digest_of
+from pyrite.entries.entry import Entry
+from pyrite.storage.protocol import ClaimRequest
+from pyrite.storage.records import BULK, INTERACTIVE, FileRow, Record
+from pyrite.storage.sqlite.store import SqliteStorage
+from tests.bench.report import Table
+
+KB = "bench"
+DIMENSION = 384
+HUNDRED = 100
+CLAIMED = 32
+
+
+def run(folder: Path, quick: bool) -> Sequence[Table]:
+    sizes = (0, 1_000) if quick else (0, 100_000, 1_000_000)
+    rounds = 1 if quick else 5
+    table = Table(
+        "The queue, a second",
+        ("rows done", "enqueue, one a transaction", "enqueue, 100 a transaction",
+         "claim and finish, 32 a transaction", "status, ms"),
+        "An enqueue writes the entry's index row and its queue row. A finish writes the "
+        f"embedding ({DIMENSION} floats), the chunk, the queue row and the event. "
+        f"Medians of {rounds} rounds.",
+    )  # fmt: skip
+    for size in sizes:
+        storage = SqliteStorage(folder / f"{size}.db")
+        storage.add_kb(KB, str(folder / str(size)), now=0.0)
+        fill(storage, size)
+        bench = Bench(storage, first=size)
+        figures = [bench.round(10 if quick else 40) for _ in range(rounds)]
+        table.add(size, *(statistics.median(column) for column in zip(*figures, strict=True)))
+        storage.close()
+    return [table]
+
+
+def record(number: int) -> Record:
+    entry = Entry(f"note-{number}", "note", f"Note {number}", "", (), "Some words.\n" * 20, {})
+    return Record(KB, entry, FileRow(entry.id, f"{entry.id}.md", b"0" * 16, None))
+
+
+def fill(storage: SqliteStorage, size: int) -> None:
+    """Make that many rows that are done."""
+    for start in range(0, size, 10_000):
+        with storage.writing() as writing:
+            rows = [record(n) for n in range(start, min(size, start + 10_000))]
+            writing.upsert(rows, priority=BULK, now=1.0)
+            writing.conn.execute(
+                "UPDATE embed_queue SET status = 'done', finished_at = 1.0 WHERE status = 'pending'"
+            )
+
+
+class Bench:
+    """One storage under measurement."""
+
+    def __init__(self, storage: SqliteStorage, first: int) -> None:
+        self._storage = storage
+        self._next = first
+        self._model = storage.model("bench", "bench").model_id
+        self._vector = np.full(DIMENSION, DIMENSION**-0.5, np.float32)
+
+    def round(self, claims: int) -> tuple[float, float, float, float]:
+        """Rates of each operation, and the milliseconds of a status."""
+        total = claims * CLAIMED
+        singly = total // 4
+        hundreds = (total - singly) // HUNDRED
+        one = self._enqueue(singly, 1)
+        many = self._enqueue(hundreds, HUNDRED)
+        started = time.perf_counter()
+        self._storage.counts()
+        self._storage.oldest_pending()
+        self._storage.last_error()
+        status = (time.perf_counter() - started) * 1000
+        started = time.perf_counter()
+        finished = sum(self._finish(claimed) for claimed in self._claims())
+        return one, many, finished / (time.perf_counter() - started), status
+
+    def _enqueue(self, transactions: int, each: int) -> float:
+        batches = [[record(self._take()) for _ in range(each)] for _ in range(transactions)]
+        started = time.perf_counter()
+        for batch in batches:
+            with self._storage.writing() as writing:
+                writing.upsert(batch, priority=INTERACTIVE, now=time.time())
+        return transactions * each / (time.perf_counter() - started)
+
+    def _take(self) -> int:
+        self._next += 1
+        return self._next
+
+    def _claims(self) -> Iterator[list[Claim]]:
+        while True:
+            now = time.time()
+            request = ClaimRequest("bench", now, 60.0, RetryPolicy(), limit=CLAIMED)
+            due = self._storage.claim(request).due
+            if not due:
+                return
+            claims = []
+            for each in due:
+                digest = digest_of(each.entry_id)
+                chunk = Chunk(digest, each.body, 1)
+                span = Span(digest, 0, len(each.body))
+                claims.append(
+                    Claim(each.kb, each.entry_id, each.revision, each.token, each.attempt,
+                          each.queued_at, each.priority, (span,), (chunk,))
+                )  # fmt: skip
+            yield claims
+
+    def _finish(self, claims: list[Claim]) -> int:
+        encoded = [Encoded(Piece(c, c.missing[0]), self._vector) for c in claims]
+        endings = [Ending(c, Transition(Status.DONE, c.attempt)) for c in claims]
+        settled = self._storage.settle(self._model, encoded, endings, now=time.time())
+        assert not settled.lost
+        return len(claims)
