@@ -1,7 +1,7 @@
 """What the pipeline needs from outside, as protocols.
 
-The queue's and the encoder's methods block, and are called in worker threads. The pipeline
-calls each object from one thread at a time, but not always from the same one.
+The queue's and the encoder's methods block, and are called in worker threads: the encoder's
+one at a time, the queue's by poller and reporter at once, and never always from one thread.
 """
 
 from __future__ import annotations

@@ -175,6 +175,32 @@ def test_an_entry_is_found_once_by_its_best_passage(
     assert (cedar.passage.start, cedar.passage.end) == (6, 11)
 
 
+def test_an_entry_with_the_best_passages_hides_no_other(
+    storage: Storage, worker: Worker, index: NeighbourIndex
+) -> None:
+    write(storage, "kb", "a", "ash\nash")
+    write(storage, "kb", "b", "elm")
+    worker.embed_all()
+    index.refresh()
+
+    assert {hit.passage.entry_id for hit in index.search(vector("ash"), 2)} == {"a", "b"}
+
+
+def test_a_passage_that_was_moved_is_still_of_its_knowledge_base(
+    storage: Storage, worker: Worker, index: NeighbourIndex
+) -> None:
+    for kb, entry_id in (("kb", "a"), ("kb", "b"), ("other", "last")):
+        write(storage, kb, entry_id, entry_id)
+        worker.embed_all()
+    index.refresh()
+    delete(storage, "kb", "a")
+    index.refresh()
+
+    found = {kb: index.search(vector("a"), 9, [kb]) for kb in ("kb", "other")}
+    assert [hit.passage.entry_id for hit in found["kb"]] == ["b"]
+    assert [hit.passage.entry_id for hit in found["other"]] == ["last"]
+
+
 @pytest.mark.parametrize("limit", [0, -1])
 def test_no_limit_below_one_finds_anything(
     storage: Storage, worker: Worker, index: NeighbourIndex, limit: int

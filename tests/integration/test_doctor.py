@@ -14,6 +14,7 @@ from pyrite.services import doctor
 from pyrite.services.doctor import Finding, Level, examine
 from pyrite.services.kb_service import Draft
 from pyrite.services.process import identity
+from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import WorkerRow
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -119,6 +120,19 @@ def test_a_damaged_database_is_an_error(product: Product) -> None:
     assert bad
     assert {each.subject for each in bad} == {"database"}
     assert all("`pyrite index sync`" in each.action for each in bad)
+
+
+def test_a_database_too_damaged_to_be_asked_is_an_error(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def malformed(_: SqliteStorage) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteStorage, "problems", malformed)
+        found = findings(product)[-1]
+    assert (found.level, found.subject) == (Level.ERROR, "database")
+    assert "database disk image is malformed" in found.text
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,15 @@ def test_status_counts_covers_and_dates(product: Product) -> None:
     assert behind.status().oldest_pending_age_s == 0
 
 
+def test_what_another_model_embedded_is_still_to_be_embedded(product: Product) -> None:
+    product.kbs.create_entry(KB, Draft("A"))
+    product.embed()
+    status = EmbeddingService(product.storage, product.tuned(model="other")).status()
+    assert (status.counts.pending, status.counts.done, status.coverage) == (1, 0, 0.0)
+    assert status.oldest_pending_age_s is None
+    assert product.embedding.status().coverage == 1.0
+
+
 def test_a_live_worker_is_shown_and_a_dead_or_silent_one_is_not(product: Product) -> None:
     lease = product.settings.lease_s
     worker_row(product, worker_id="silent", heartbeat_at=time.time() - lease - 1)

@@ -499,7 +499,8 @@ def reaped() -> int:
 async def test_what_a_dead_worker_held_is_taken_over_at_once(product: Product) -> None:
     fill(product, 5)
     held_by(product, pid=reaped())
-    statistics = await worker(product).process_queue()
+    with trio.fail_after(LONG):  # and not when the lease ends, in an hour
+        statistics = await worker(product).process_queue()
     assert statistics.done == 5
     assert rows(product) == [("done", 2, 0, 5)]  # the attempt that was cut short counts
     assert product.storage.workers() == []
@@ -509,11 +510,12 @@ async def test_an_entry_that_kills_its_worker_each_time_fails_in_the_end(
     product: Product,
 ) -> None:
     fill(product, 1)
-    for _ in range(2):
+    with trio.fail_after(LONG):
+        for _ in range(2):
+            held_by(product, pid=reaped())
+            await worker(product, FakeEncoder(fail=_keep_pending)).process_queue(kb="none")
         held_by(product, pid=reaped())
-        await worker(product, FakeEncoder(fail=_keep_pending)).process_queue(kb="none")
-    held_by(product, pid=reaped())
-    statistics = await worker(product).process_queue()
+        statistics = await worker(product).process_queue()
     assert statistics.done == 0
     (failure,) = product.embedding.failures()
     assert (failure.attempts, failure.error) == (3, LEASE_EXPIRED)

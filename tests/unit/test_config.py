@@ -101,7 +101,7 @@ def test_an_unknown_name_in_the_file_is_named(home: Path, name: str) -> None:
 
 
 def test_an_unknown_name_in_the_environment_is_named(home: Path) -> None:
-    with pytest.raises(ConfigError, match="^PYRITE_THREAD: there is no setting named 'thread'"):
+    with pytest.raises(ConfigError, match=r"^PYRITE_THREAD: there is no setting named 'thread'"):
         given(home, PYRITE_THREAD="1")
 
 

@@ -115,6 +115,35 @@ def test_what_failed_to_open_keeps_nothing_open(
             conn.execute("SELECT 1")
 
 
+def test_opening_waits_for_another_that_sets_up_the_database(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        with closing(sqlite3.connect(path)) as hasty:
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                hasty.execute("PRAGMA journal_mode = WAL")
+        waited = []
+
+        def wait(seconds: float) -> None:
+            waited.append(seconds)
+            if len(waited) == 3:
+                another.execute("COMMIT")
+
+        monkeypatch.setattr(connection.time, "sleep", wait)
+        with closing(connect(path)) as conn:
+            assert conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert len(waited) == 3
+
+
+def test_opening_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.01)
+    with closing(sqlite3.connect(path, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="database is locked"):
+            SqliteStorage(path)
+
+
 # Transactions
 
 
