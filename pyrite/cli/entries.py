@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> None:
       pyrite create --title "Backups" --tag ops --body "We keep 30 days."
       pyrite create --id log/2026-11-22 --title "Monday" --body - < notes.txt
     """
-    from pyrite.services.kb_service import Draft  # noqa: PLC0415
+    from pyrite.services.entry_files import Draft  # noqa: PLC0415
 
     draft = Draft(
         title=given["title"],
@@ -99,7 +100,7 @@ def update(app: App, /, entry_id: str, *, kb: str | None, as_json: bool, **given
       pyrite update backups --summary "How long we keep them"
       pyrite update backups --untag draft --field reviewed=2026-11-22 --if-revision 7
     """
-    from pyrite.services.kb_service import Edit  # noqa: PLC0415
+    from pyrite.services.entry_files import Edit  # noqa: PLC0415
 
     name = app.kb_named(kb).name
     changes = _fields(given["fields"])
@@ -229,7 +230,9 @@ def _as_dict(stored: StoredEntry) -> dict[str, object]:
 def _shown(value: JSON) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_shown, value))
-    return "" if value is None else str(value)
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _body(given: dict[str, Any]) -> str | None:

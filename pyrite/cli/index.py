@@ -218,7 +218,7 @@ def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
             {
                 **asdict(counts),
                 "total": counts.total,
-                "coverage": round(status.coverage, 4),
+                "coverage": status.coverage,
                 "oldest_pending_age_s": status.oldest_pending_age_s,
                 "last_error": None if error is None else _renamed(asdict(error)),
                 "model": status.model,
@@ -228,7 +228,7 @@ def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
         return
     age = status.oldest_pending_age_s
     waiting = "" if age is None else f", the oldest for {duration(age)}"
-    say(f"coverage    {status.coverage:.1%} of {entries(counts.total)}")
+    say(f"coverage    {status.coverage:.2%} of {entries(counts.total)}")
     say(f"pending     {counts.pending:,}{waiting}")
     say(f"processing  {counts.processing:,}")
     say(f"done        {counts.done:,}")

@@ -35,13 +35,14 @@ def embed_now(
         for claim in queue.claim(1, entry_id=entry_id).claims:
             try:
                 report = encode(claim, encoder, batch_limits(settings))
+                held = InFlight()
+                held.enter([claim])
+                endings = Assembly(held, retry_policy(settings), clock).take(report)
+                queue.settle(report.encoded, endings)
             except BaseException:
+                # Changes nothing where the claim has ended already.
                 queue.release([claim])
                 raise
-            held = InFlight()
-            held.enter([claim])
-            endings = Assembly(held, retry_policy(settings), clock).take(report)
-            queue.settle(report.encoded, endings)
     finally:
         queue.close()
 

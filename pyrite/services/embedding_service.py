@@ -31,6 +31,11 @@ class EmbedStatus:
     worker: WorkerRow | None
 
 
+def coverage(counts: QueueCounts) -> float:
+    """The share that is done, rounded down: 1 only where nothing is missing."""
+    return counts.done * 10_000 // counts.total / 10_000 if counts.total else 1.0
+
+
 def present_counts(storage: Storage, others: Collection[int], kb: str | None) -> QueueCounts:
     """The queue's counts, where what other models embedded still has to be embedded.
 
@@ -60,7 +65,7 @@ class EmbeddingService:
             counts=counts,
             last_error=self._storage.last_error(),
             oldest_pending_age_s=None if oldest is None else max(0.0, self._clock() - oldest),
-            coverage=counts.done / counts.total if counts.total else 1.0,
+            coverage=coverage(counts),
             model=self._settings.model,
             worker=self.live_worker(),
         )

@@ -10,15 +10,14 @@ next sync puts right. No moment exists in which an entry is indexed but not queu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.lifecycle import Status
 from pyrite.config import Settings
 from pyrite.entries import document
-from pyrite.entries.entry import DEFAULT_TYPE, JSON, tags_of
 from pyrite.entries.files import (
     FileStamp,
     PreparedFile,
@@ -27,53 +26,27 @@ from pyrite.entries.files import (
     prepare,
     read_file,
     remove,
-    stamp_of,
     sync_folder,
 )
-from pyrite.entries.frontmatter import DocumentError
-from pyrite.entries.paths import ENDINGS, check_id, resolve, slug
-from pyrite.errors import (
-    ConflictError,
-    InvalidEntryError,
-    NotFoundError,
-    UnreadableFileError,
-    WriteError,
+from pyrite.entries.paths import check_id, resolve, slug
+from pyrite.errors import ConflictError, NotFoundError
+from pyrite.services.entry_files import (
+    ENDING,
+    Draft,
+    Edit,
+    check_other_endings,
+    check_size,
+    created,
+    edited,
+    stamp_now,
+    writing_to,
 )
+from pyrite.services.knowledge_bases import KnowledgeBases
 from pyrite.storage.protocol import Storage, Writing
-from pyrite.storage.records import INTERACTIVE, FileRow, KnowledgeBase, Record, StoredEntry
+from pyrite.storage.records import INTERACTIVE, FileRow, Record, StoredEntry
 
 #: How often a write is tried again when another writer was faster.
 _TRIES = 5
-
-#: What a new file's name ends in.
-ENDING = ".md"
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A new entry, as it is asked for."""
-
-    title: str
-    #: Where it is to be; None makes one from the title.
-    id: str | None = None
-    type: str = DEFAULT_TYPE
-    summary: str = ""
-    tags: tuple[str, ...] = ()
-    body: str = ""
-    fields: Mapping[str, JSON] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """Changes to an entry; what is not named stays as it is, byte for byte."""
-
-    changes: Mapping[str, JSON] = field(default_factory=dict)
-    removals: Collection[str] = ()
-    #: None keeps the body.
-    body: str | None = None
-    #: Tags to be added to those that the file has, and to be taken away from them.
-    tags: Collection[str] = ()
-    untags: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +63,7 @@ class WriteResult:
     embedding: Status = Status.PENDING
 
 
-class KBService:
+class KBService(KnowledgeBases):
     """Everything that can be done to knowledge bases and entries."""
 
     def __init__(
@@ -101,66 +74,9 @@ class KBService:
         clock: Callable[[], float] = time.time,
         wake: Callable[[], None] | None = None,
     ) -> None:
-        self._storage = storage
+        super().__init__(storage, clock)
         self._settings = settings
-        self._clock = clock
         self._wake = wake
-
-    # Knowledge bases
-
-    def add_kb(self, name: str, folder: Path) -> KnowledgeBase:
-        """Register a folder under a name; done already is done.
-
-        Raises:
-            InvalidEntryError: the name cannot be used, or the folder is none.
-            ConflictError: the name is another folder's, or the folder has another name.
-        """
-        if check_id(name) != name or "/" in name:
-            raise InvalidEntryError(
-                f"{name!r} cannot name a knowledge base: use letters, digits, '-' and '_'"
-            )
-        try:
-            path = folder.expanduser().resolve(strict=True)
-            str(path).encode()
-        except OSError as error:
-            raise InvalidEntryError(f"{folder} is not there: {error.strerror}") from error
-        except (RuntimeError, UnicodeEncodeError) as error:
-            raise InvalidEntryError(f"{str(folder)!a} cannot be used: {error}") from error
-        if not path.is_dir():
-            raise InvalidEntryError(f"{folder} is a file; a knowledge base is a folder")
-        for kb in self._storage.kbs():
-            if (kb.name, kb.path) == (name, str(path)):
-                return kb
-        self._storage.add_kb(name, str(path), now=self._clock())
-        return self.kb(name)
-
-    def kbs(self) -> list[KnowledgeBase]:
-        """All knowledge bases by name."""
-        return self._storage.kbs()
-
-    def kb(self, name: str) -> KnowledgeBase:
-        """One knowledge base.
-
-        Raises:
-            NotFoundError: none has that name.
-        """
-        for kb in self._storage.kbs():
-            if kb.name == name:
-                return kb
-        raise NotFoundError(
-            f"there is no knowledge base {name!r}; `pyrite kb list` shows those there are"
-        )
-
-    def remove_kb(self, name: str) -> None:
-        """Forget a knowledge base; its files stay as they are.
-
-        Raises:
-            NotFoundError: none has that name.
-        """
-        if not self._storage.remove_kb(name, now=self._clock()):
-            self.kb(name)
-
-    # Entries
 
     def get_entry(self, kb: str, entry_id: str) -> StoredEntry:
         """One entry.
@@ -196,21 +112,14 @@ class KBService:
             InvalidEntryError: the id or a field cannot be used.
             ConflictError: an entry or a file is there already.
         """
-        root = self._root(kb)
+        root = self.folder(kb)
         entry_id = check_id(slug(draft.title) if draft.id is None else draft.id)
         relative = entry_id + ENDING
         path = resolve(root, relative)
-        _check_other_endings(root, entry_id)
-        raw = document.create(
-            type=draft.type,
-            title=draft.title,
-            summary=draft.summary,
-            tags=draft.tags,
-            body=draft.body,
-            fields=draft.fields,
-        )
-        self._check_size(raw)
-        with _writing_to(path), prepare(path, raw) as prepared:
+        check_other_endings(root, entry_id)
+        raw = created(draft)
+        check_size(raw, self._settings.max_file_bytes)
+        with writing_to(path), prepare(path, raw) as prepared:
             with self._storage.writing() as writing:
                 if writing.file(kb, entry_id) is not None:
                     raise ConflictError(
@@ -238,14 +147,14 @@ class KBService:
             ConflictError: the entry is at another revision than expected.
             UnreadableFileError: the file as it is cannot be read as an entry.
         """
-        root = self._root(kb)
+        root = self.folder(kb)
         entry_id = check_id(entry_id)
         for _ in range(_TRIES):
             relative, read = self._read(kb, root, entry_id)
             path = resolve(root, relative)
-            raw = _edited(read, edit)
-            self._check_size(raw)
-            with _writing_to(path), prepare(path, raw, mode_from=path) as prepared:
+            raw = edited(read, edit)
+            check_size(raw, self._settings.max_file_bytes)
+            with writing_to(path), prepare(path, raw, mode_from=path) as prepared:
                 result = self._replace(kb, entry_id, read, raw, prepared, expected_revision)
             if result is not None:
                 return self._written(result) if result.changed else result
@@ -259,7 +168,7 @@ class KBService:
             ConflictError: the entry is at another revision than expected, or its file has been
                 changed since.
         """
-        root = self._root(kb)
+        root = self.folder(kb)
         entry_id = check_id(entry_id)
         with self._storage.writing() as writing:
             row = writing.file(kb, entry_id)
@@ -269,11 +178,11 @@ class KBService:
             path = resolve(root, row[1].path)
             if expected_revision is not None:
                 self._check_as_indexed(root, row)
-            with _writing_to(path), suppress(FileNotFoundError):
+            with writing_to(path), suppress(FileNotFoundError):
                 remove(path)
             writing.delete(kb, [entry_id], now=self._clock())
         # The folder may have gone with the file, by another hand.
-        with _writing_to(path), suppress(FileNotFoundError):
+        with writing_to(path), suppress(FileNotFoundError):
             sync_folder(path.parent)
 
     def _replace(
@@ -292,7 +201,7 @@ class KBService:
                 raise _no_entry(kb, entry_id)
             revision, file = row
             _check_revision(entry_id, revision, expected_revision)
-            if file.path != read.path or _stamp_now(prepared.path) != read.stamp:
+            if file.path != read.path or stamp_now(prepared.path) != read.stamp:
                 return None
             if raw == read.raw and file.digest == read.digest:
                 return self._unchanged(kb, entry_id, revision, prepared.path)
@@ -339,46 +248,10 @@ class KBService:
         (revision,) = writing.upsert([record], priority=INTERACTIVE, now=now)
         return revision
 
-    def _root(self, kb: str) -> Path:
-        root = Path(self.kb(kb).path)
-        if not root.is_dir():
-            raise NotFoundError(
-                f"the folder {root} of the knowledge base {kb!r} is not there; mount it, or "
-                f"`pyrite kb remove {kb}`"
-            )
-        return root
-
-    def _check_size(self, raw: bytes) -> None:
-        limit = self._settings.max_file_bytes
-        if len(raw) > limit:
-            raise InvalidEntryError(
-                f"the entry would have {len(raw):,} bytes, more than max_file_bytes ({limit:,})"
-            )
-
     def _written(self, result: WriteResult) -> WriteResult:
         if self._wake is not None:
             self._wake()
         return result
-
-
-def _edited(read: ReadFile, edit: Edit) -> bytes:
-    changes = dict(edit.changes)
-    if edit.tags or edit.untags:
-        present = tags_of(changes["tags"]) if "tags" in changes else read.entry().tags
-        wanted = tags_of([*present, *edit.tags])
-        unwanted = tags_of(list(edit.untags))
-        changes["tags"] = [tag for tag in wanted if tag not in unwanted]
-    try:
-        return document.update(read.raw, changes=changes, removals=edit.removals, body=edit.body)
-    except DocumentError as error:
-        raise UnreadableFileError(read.path, error.reason, error.line) from error
-
-
-def _check_other_endings(root: Path, entry_id: str) -> None:
-    """Refuse an id that a file has by another ending; the folder would have two files for it."""
-    for name in (f"{entry_id}{ending}" for ending in ENDINGS if ending != ENDING):
-        if (root / name).exists():
-            raise ConflictError(f"the file {name!r} exists already; choose another id")
 
 
 def _check_revision(entry_id: str, revision: int, expected: int | None) -> None:
@@ -396,23 +269,7 @@ def _changed_outside(entry_id: str, revision: int) -> ConflictError:
     )
 
 
-def _stamp_now(path: Path) -> FileStamp | None:
-    try:
-        return stamp_of(path)
-    except FileNotFoundError:
-        return None
-
-
 def _no_entry(kb: str, entry_id: str) -> NotFoundError:
     return NotFoundError(
         f"there is no entry {entry_id!r} in {kb!r}; `pyrite list --kb {kb}` shows those there are"
     )
-
-
-@contextmanager
-def _writing_to(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into an error for a person."""
-    try:
-        yield
-    except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror}") from error

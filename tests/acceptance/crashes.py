@@ -33,8 +33,9 @@ from pyrite.entries.chunks import chunks
 from pyrite.entries.files import PreparedFile, read_file
 from pyrite.entries.scanning import scan
 from pyrite.services.embedding_worker import EmbeddingWorker
+from pyrite.services.entry_files import Draft, Edit
 from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import Draft, Edit, KBService
+from pyrite.services.kb_service import KBService
 from pyrite.storage.sqlite.connection import Connections
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.fakes.encoder import FakeEncoder, embedding_of

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pyrite.config import Settings
-from pyrite.services.kb_service import Draft, KBService
+from pyrite.services.entry_files import Draft
+from pyrite.services.kb_service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.bench.report import Table
 

@@ -12,8 +12,9 @@ import trio
 from pyrite.config import Settings
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
 from pyrite.services.embedding_worker import EmbeddingWorker
+from pyrite.services.entry_files import Draft
 from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import Draft, KBService
+from pyrite.services.kb_service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table, percentile

@@ -690,7 +690,7 @@ def test_status_in_words(notes: Shell) -> None:
     notes.ok("create", "--title", "waits")
     ran = notes.ok("index", "embed", "--status")
     assert ran.out.splitlines() == [
-        "coverage    0.0% of 2 entries",
+        "coverage    0.00% of 2 entries",
         "pending     1, the oldest for less than a second",
         "processing  0",
         "done        0",

@@ -12,7 +12,7 @@ from pyrite.config import Settings
 from pyrite.encoders.model_files import DEFAULT_MODEL
 from pyrite.services import doctor
 from pyrite.services.doctor import Finding, Level, examine
-from pyrite.services.kb_service import Draft
+from pyrite.services.entry_files import Draft
 from pyrite.services.process import identity
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimRequest

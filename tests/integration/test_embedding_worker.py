@@ -15,7 +15,8 @@ from actors.lifecycle import LEASE_EXPIRED, RetryPolicy, Status
 from actors.messages import Event, Statistics, WorkerState
 from pyrite.errors import ModelError
 from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.kb_service import Draft, Edit, KBService
+from pyrite.services.entry_files import Draft, Edit
+from pyrite.services.kb_service import KBService
 from pyrite.services.process import identity
 from pyrite.storage.protocol import ClaimRequest, Storage
 from pyrite.storage.records import WorkerRow

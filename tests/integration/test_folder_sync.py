@@ -15,8 +15,8 @@ from actors.lifecycle import Status
 from pyrite.entries.files import ReadFile, read_file
 from pyrite.errors import NotFoundError
 from pyrite.services import folder_sync
+from pyrite.services.entry_files import Draft, Edit
 from pyrite.services.folder_sync import FolderSync, SyncResult
-from pyrite.services.kb_service import Draft, Edit
 from tests.acceptance.pages import real_pages
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product, later, set_back

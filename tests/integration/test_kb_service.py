@@ -22,7 +22,8 @@ from pyrite.errors import (
     UnreadableFileError,
     WriteError,
 )
-from pyrite.services.kb_service import Draft, Edit, KBService
+from pyrite.services.entry_files import Draft, Edit
+from pyrite.services.kb_service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.hands import KB, Product, set_back
 

@@ -11,7 +11,7 @@ import pytest
 
 from actors.messages import Vector
 from pyrite.errors import InvalidQueryError, ModelError
-from pyrite.services.kb_service import Draft, Edit
+from pyrite.services.entry_files import Draft, Edit
 from pyrite.services.search import (
     MOST_QUERY_CHARACTERS,
     Freshness,

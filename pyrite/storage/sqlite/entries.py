@@ -14,6 +14,9 @@ from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import FileRow, KnowledgeBase, Record, StoredEntry
 from pyrite.storage.sqlite import feed
 
+#: One encoder for all rows: json.dumps would make a new one for each.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
 _NEXT_REVISIONS = "UPDATE sequences SET value = value + ? WHERE name = 'revision' RETURNING value"
 
 _UPSERT_ENTRY = """
@@ -72,8 +75,8 @@ def _entry_row(record: Record, revision: int, now: float) -> tuple[object, ...]:
     return (
         *(record.kb, entry.id, file.path, file.digest, *_stamp_columns(file.stamp)),
         *(revision, now, entry.type, entry.title, entry.summary),
-        json.dumps(entry.tags, ensure_ascii=False),
-        json.dumps(dict(entry.fields), ensure_ascii=False),
+        _encode(entry.tags),
+        _encode(dict(entry.fields)),
         entry.body,
     )
 

@@ -1,0 +1,112 @@
+"""An entry's file: what it is to hold, and what may come in the way of writing it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyrite.entries import document
+from pyrite.entries.entry import DEFAULT_TYPE, JSON, tags_of
+from pyrite.entries.files import FileStamp, ReadFile, stamp_of
+from pyrite.entries.frontmatter import DocumentError
+from pyrite.entries.paths import ENDINGS
+from pyrite.errors import ConflictError, InvalidEntryError, UnreadableFileError, WriteError
+
+#: What a new file's name ends in.
+ENDING = ".md"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A new entry, as it is asked for."""
+
+    title: str
+    #: Where it is to be; None makes one from the title.
+    id: str | None = None
+    type: str = DEFAULT_TYPE
+    summary: str = ""
+    tags: tuple[str, ...] = ()
+    body: str = ""
+    fields: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Changes to an entry; what is not named stays as it is, byte for byte."""
+
+    changes: Mapping[str, JSON] = field(default_factory=dict)
+    removals: Collection[str] = ()
+    #: None keeps the body.
+    body: str | None = None
+    #: Tags to be added to those that the file has, and to be taken away from them.
+    tags: Collection[str] = ()
+    untags: Collection[str] = ()
+
+
+def created(draft: Draft) -> bytes:
+    """The file of a new entry.
+
+    Raises:
+        InvalidEntryError: a field cannot be written.
+    """
+    return document.create(
+        type=draft.type,
+        title=draft.title,
+        summary=draft.summary,
+        tags=draft.tags,
+        body=draft.body,
+        fields=draft.fields,
+    )
+
+
+def edited(read: ReadFile, edit: Edit) -> bytes:
+    """The file with the edit made.
+
+    Raises:
+        InvalidEntryError: a field cannot be written.
+        UnreadableFileError: the file as it is cannot be read as an entry.
+    """
+    changes = dict(edit.changes)
+    if edit.tags or edit.untags:
+        present = tags_of(changes["tags"]) if "tags" in changes else read.entry().tags
+        wanted = tags_of([*present, *edit.tags])
+        unwanted = tags_of(list(edit.untags))
+        changes["tags"] = [tag for tag in wanted if tag not in unwanted]
+    try:
+        return document.update(read.raw, changes=changes, removals=edit.removals, body=edit.body)
+    except DocumentError as error:
+        raise UnreadableFileError(read.path, error.reason, error.line) from error
+
+
+def check_other_endings(root: Path, entry_id: str) -> None:
+    """Refuse an id that a file has by another ending; the folder would have two files for it."""
+    for name in (f"{entry_id}{ending}" for ending in ENDINGS if ending != ENDING):
+        if (root / name).exists():
+            raise ConflictError(f"the file {name!r} exists already; choose another id")
+
+
+def check_size(raw: bytes, limit: int) -> None:
+    """Refuse what a sync would not read."""
+    if len(raw) > limit:
+        raise InvalidEntryError(
+            f"the entry would have {len(raw):,} bytes, more than max_file_bytes ({limit:,})"
+        )
+
+
+def stamp_now(path: Path) -> FileStamp | None:
+    """The file's stamp, or None where there is no file."""
+    try:
+        return stamp_of(path)
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def writing_to(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error for a person."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{path} cannot be written: {error.strerror}") from error

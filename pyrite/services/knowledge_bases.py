@@ -1,0 +1,85 @@
+"""Which folders are knowledge bases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pyrite.entries.paths import check_id
+from pyrite.errors import InvalidEntryError, NotFoundError
+from pyrite.storage.protocol import Storage
+from pyrite.storage.records import KnowledgeBase
+
+
+class KnowledgeBases:
+    """The registered folders."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], float]) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    def add_kb(self, name: str, folder: Path) -> KnowledgeBase:
+        """Register a folder under a name; done already is done.
+
+        Raises:
+            InvalidEntryError: the name cannot be used, or the folder is none.
+            ConflictError: the name is another folder's, or the folder has another name.
+        """
+        if check_id(name) != name or "/" in name:
+            raise InvalidEntryError(
+                f"{name!r} cannot name a knowledge base: use letters, digits, '-' and '_'"
+            )
+        try:
+            path = folder.expanduser().resolve(strict=True)
+            str(path).encode()
+        except OSError as error:
+            raise InvalidEntryError(f"{folder} is not there: {error.strerror}") from error
+        except (RuntimeError, UnicodeEncodeError) as error:
+            raise InvalidEntryError(f"{str(folder)!a} cannot be used: {error}") from error
+        if not path.is_dir():
+            raise InvalidEntryError(f"{folder} is a file; a knowledge base is a folder")
+        for kb in self._storage.kbs():
+            if (kb.name, kb.path) == (name, str(path)):
+                return kb
+        self._storage.add_kb(name, str(path), now=self._clock())
+        return self.kb(name)
+
+    def kbs(self) -> list[KnowledgeBase]:
+        """All knowledge bases by name."""
+        return self._storage.kbs()
+
+    def kb(self, name: str) -> KnowledgeBase:
+        """One knowledge base.
+
+        Raises:
+            NotFoundError: none has that name.
+        """
+        for kb in self._storage.kbs():
+            if kb.name == name:
+                return kb
+        raise NotFoundError(
+            f"there is no knowledge base {name!r}; `pyrite kb list` shows those there are"
+        )
+
+    def remove_kb(self, name: str) -> None:
+        """Forget a knowledge base; its files stay as they are.
+
+        Raises:
+            NotFoundError: none has that name.
+        """
+        if not self._storage.remove_kb(name, now=self._clock()):
+            self.kb(name)
+
+    def folder(self, kb: str) -> Path:
+        """A knowledge base's folder.
+
+        Raises:
+            NotFoundError: there is no such knowledge base, or its folder is not there.
+        """
+        root = Path(self.kb(kb).path)
+        if not root.is_dir():
+            raise NotFoundError(
+                f"the folder {root} of the knowledge base {kb!r} is not there; mount it, or "
+                f"`pyrite kb remove {kb}`"
+            )
+        return root
