@@ -29,7 +29,7 @@ from pyrite.entries.files import (
     sync_folder,
 )
 from pyrite.entries.paths import check_id, resolve, slug
-from pyrite.errors import ConflictError, NotFoundError
+from pyrite.errors import ConflictError, InvalidEntryError, NotFoundError
 from pyrite.services.entry_files import (
     ENDING,
     Draft,
@@ -113,6 +113,8 @@ class KBService(KnowledgeBases):
             ConflictError: an entry or a file is there already.
         """
         root = self.folder(kb)
+        if draft.id is None and not draft.title.strip():
+            raise InvalidEntryError("an entry needs a title, or an id to go by")
         entry_id = check_id(slug(draft.title) if draft.id is None else draft.id)
         relative = entry_id + ENDING
         path = resolve(root, relative)

@@ -175,8 +175,14 @@ def test_what_cannot_be_written_leaves_nothing_behind(product: Product, draft: D
     assert (product.ids(), list(product.folder.iterdir())) == ([], [])
 
 
+def test_without_title_and_id_there_is_no_entry(product: Product) -> None:
+    with pytest.raises(InvalidEntryError, match="needs a title"):
+        product.kbs.create_entry(KB, Draft(" \n"))
+    assert product.kbs.create_entry(KB, Draft("", id="named")).id == "named"
+
+
 def test_a_title_is_enough_for_an_id_whatever_it_is(product: Product) -> None:
-    made = [product.kbs.create_entry(KB, Draft(t)).id for t in ("", "Ünïcode: 日本 語!", "x" * 400)]
+    made = [product.kbs.create_entry(KB, Draft(t)).id for t in ("!", "Ünïcode: 日本 語!", "x" * 400)]
     assert made == ["entry", "ünïcode-日本-語", "x" * 80]
 
 

@@ -120,9 +120,9 @@ def test_opening_waits_for_another_that_sets_up_the_database(
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
-        with closing(sqlite3.connect(path)) as hasty:
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
-                hasty.execute("PRAGMA journal_mode = WAL")
+        hasty = sqlite3.connect(path)
+        with closing(hasty), pytest.raises(sqlite3.OperationalError, match="locked"):
+            hasty.execute("PRAGMA journal_mode = WAL")
         waited = []
 
         def wait(seconds: float) -> None:
