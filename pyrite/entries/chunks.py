@@ -52,5 +52,5 @@ def chunks(entry: Text, window: int) -> list[tuple[Span, Chunk]]:
 
 
 def digest_of(text: str) -> bytes:
-    """The 32-byte BLAKE2b hash that an embedding is stored under."""
-    return hashlib.blake2b(text.encode(), digest_size=32).digest()
+    """The 16-byte BLAKE2b hash that an embedding is stored under."""
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

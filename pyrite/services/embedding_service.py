@@ -63,7 +63,7 @@ class EmbeddingService:
         oldest = self._storage.oldest_pending(kb) if counts.pending else None
         return EmbedStatus(
             counts=counts,
-            last_error=self._storage.last_error(),
+            last_error=self._storage.last_error(kb),
             oldest_pending_age_s=None if oldest is None else max(0.0, self._clock() - oldest),
             coverage=coverage(counts),
             model=self._settings.model,

@@ -155,7 +155,9 @@ def open_queue(
         event_retention=settings.event_retention,
         kb=kb,
     )
-    storage.reembed(kb, now=clock(), force=False, other_than=model.model_id)
+    others = [each.model_id for each in storage.models() if each.model_id != model.model_id]
+    if others and storage.outdated(others, kb):
+        storage.reembed(kb, now=clock(), force=False, other_than=model.model_id)
     queue = WorkerQueue(storage, model, identity(), options, clock)
     queue.open()
     return queue

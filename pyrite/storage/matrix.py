@@ -7,6 +7,7 @@ Vectors have unit length, so one matrix-vector product gives every cosine.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
 from typing import Any
 
@@ -25,6 +26,8 @@ class MatrixIndex:
         self._storage = storage
         self._model_id = model_id
         self._seq: int | None = None
+        #: Rows move when entries go: a search must not see it half done.
+        self._lock = threading.Lock()
         self._clear()
 
     def __len__(self) -> int:
@@ -32,18 +35,23 @@ class MatrixIndex:
 
     def refresh(self) -> None:
         """Take in what the storage has committed since the last call."""
-        changes = self._storage.passages_since(self._model_id, self._seq)
-        if changes.reset:
-            self._clear()
-        for key in changes.dropped:
-            self._drop(key)
-        self._append([p for p, _ in changes.added], [blob for _, blob in changes.added])
-        self._seq = changes.seq
+        with self._lock:
+            changes = self._storage.passages_since(self._model_id, self._seq)
+            if changes.reset:
+                self._clear()
+            for key in changes.dropped:
+                self._drop(key)
+            self._append([p for p, _ in changes.added], [blob for _, blob in changes.added])
+            self._seq = changes.seq
 
     def search(
         self, query: Vector, limit: int, kbs: Collection[str] | None = None
     ) -> list[Neighbour]:
         """The entries with the nearest passages, best first, one passage for each."""
+        with self._lock:
+            return self._search(query, limit, kbs)
+
+    def _search(self, query: Vector, limit: int, kbs: Collection[str] | None) -> list[Neighbour]:
         count = len(self._passages)
         if not count or limit < 1:
             return []

@@ -187,7 +187,7 @@ class Storage(Protocol):
         ...
 
     def reembed(self, kb: str | None, *, now: float, force: bool, other_than: int | None) -> int:
-        """Queue finished entries again; returns how many.
+        """Queue finished entries again, in several transactions; returns how many.
 
         Args:
             kb: only of this knowledge base.
@@ -209,7 +209,7 @@ class Storage(Protocol):
         """Entries that have failed, newest first."""
         ...
 
-    def last_error(self) -> LastError | None:
+    def last_error(self, kb: str | None = None) -> LastError | None:
         """The newest error that no success has followed."""
         ...
 

@@ -59,7 +59,8 @@ def fill(storage: SqliteStorage, size: int) -> None:
             rows = [record(n) for n in range(start, min(size, start + 10_000))]
             writing.upsert(rows, priority=BULK, now=1.0)
             writing.conn.execute(
-                "UPDATE embed_queue SET status = 'done', finished_at = 1.0 WHERE status = 'pending'"
+                "UPDATE embed_queue SET status = 'done', model_id = 1, finished_at = 1.0"
+                " WHERE status = 'pending'"
             )
 
 

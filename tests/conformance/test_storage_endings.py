@@ -271,6 +271,24 @@ def test_a_late_end_counts_while_nobody_else_has_taken_over(
     assert status(storage, "kb", "a") is Status.DONE
 
 
+def test_an_old_claim_and_a_new_one_of_an_entry_may_end_together(
+    storage: Storage, worker: Worker
+) -> None:
+    """Only the one that is held ends anything, even where nothing but the token differs."""
+    write(storage, "kb", "a", "text", now=0.0)
+    old = worker.claim_one(1.0)
+    storage.rescue(["worker"], POLICY, now=2.0)
+    new = worker.claim_one(3.0)
+    assert (old.revision, old.token != new.token) == (new.revision, True)
+
+    settled = worker.finish(old, new, now=4.0)
+
+    assert settled.lost == (old,)
+    assert [(event.type, event.revision) for event in settled.events] == [
+        ("embed_complete", new.revision)
+    ]
+
+
 def test_settling_is_all_or_nothing(storage: Storage, worker: Worker) -> None:
     write(storage, "kb", "a", "one", now=0.0)
     write(storage, "kb", "b", "two", now=1.0)

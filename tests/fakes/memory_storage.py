@@ -307,8 +307,8 @@ class MemoryStorage:
             for key, row in rows[:limit]
         ]
 
-    def last_error(self) -> LastError | None:
-        errors = [(row.error_at, key, row.error) for key, row in self._now.queue.items()]
+    def last_error(self, kb: str | None = None) -> LastError | None:
+        errors = [(row.error_at, key, row.error) for key, row in self._now.rows(kb)]
         newest = max((e for e in errors if e[0] is not None), default=None)
         return None if newest is None else LastError(*newest[1], newest[2] or "", newest[0] or 0)
 

@@ -182,7 +182,9 @@ def test_without_title_and_id_there_is_no_entry(product: Product) -> None:
 
 
 def test_a_title_is_enough_for_an_id_whatever_it_is(product: Product) -> None:
-    made = [product.kbs.create_entry(KB, Draft(t)).id for t in ("!", "Ünïcode: 日本 語!", "x" * 400)]
+    made = [
+        product.kbs.create_entry(KB, Draft(t)).id for t in ("!", "Ünïcode: 日本 語!", "x" * 400)
+    ]
     assert made == ["entry", "ünïcode-日本-語", "x" * 80]
 
 

@@ -95,6 +95,8 @@ def connect(path: Path) -> sqlite3.Connection:
     # FULL: a commit is on disk when it returns, whatever happens to the power.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # A million entries have more index pages than SQLite's usual 2 MB hold; in KiB, negated.
+    connection.execute(f"PRAGMA cache_size = -{64 * 2**10}")
     # Once the log has been copied back, keep no more of it on disk than this many bytes.
     connection.execute(f"PRAGMA journal_size_limit = {64 * 2**20}")
     return connection

@@ -37,9 +37,12 @@ def append(
 
 
 def append_completed(
-    conn: sqlite3.Connection, done: Sequence[tuple[Claim, float]], now: float
+    conn: sqlite3.Connection,
+    done: Sequence[Claim],
+    queued_at: Mapping[str, float],
+    now: float,
 ) -> list[Event]:
-    """Write an event for each claim that has been embedded, given when it had been queued."""
+    """Write an event for each claim that is done, given when it had been queued, by token."""
     completed = [
         Event(
             seq=seq,
@@ -49,12 +52,12 @@ def append_completed(
             revision=claim.revision,
             at=now,
             detail={
-                "queued_at": queued_at,
+                "queued_at": (queued := queued_at[claim.token]),
                 "embedded_at": now,
-                "duration_ms": round((now - queued_at) * 1000, 3),
+                "duration_ms": round((now - queued) * 1000, 3),
             },
         )
-        for seq, (claim, queued_at) in enumerate(done, last_seq(conn) + 1)
+        for seq, claim in enumerate(done, last_seq(conn) + 1)
     ]
     conn.executemany(
         "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)",

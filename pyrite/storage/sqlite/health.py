@@ -24,10 +24,12 @@ INVARIANTS = {
         WHERE e.digest IS NULL""",
     "counts of the queue that are wrong": """
         SELECT count(*) FROM (
-            SELECT kb_name, status, sum(n) FROM (
-                SELECT kb_name, status, count(*) AS n FROM embed_queue GROUP BY 1, 2
-                UNION ALL SELECT kb_name, status, -n FROM queue_counts)
-            GROUP BY 1, 2 HAVING sum(n) <> 0)""",
+            SELECT sum(n) FROM (
+                SELECT kb_name, status, iif(status = 'done', model_id, 0) AS model_id,
+                       count(*) AS n
+                FROM embed_queue GROUP BY 1, 2, 3
+                UNION ALL SELECT kb_name, status, model_id, -n FROM queue_counts)
+            GROUP BY kb_name, status, model_id HAVING sum(n) <> 0)""",
 }
 
 

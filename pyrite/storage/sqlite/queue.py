@@ -28,9 +28,18 @@ from pyrite.storage.records import (
     DueEntry,
 )
 from pyrite.storage.sqlite import feed
-from pyrite.storage.sqlite.queue_status import READY, ready_index
+from pyrite.storage.sqlite.queue_status import READY, in_scope
 
 _HELD = "kb_name = ? AND entry_id = ? AND revision = ? AND claim_token = ?"
+
+#: Rows queued again in one transaction: a fraction of a second's work.
+_SLICE = 5_000
+
+#: Claims as one JSON array, so that one statement looks at all of them.
+_GIVEN = """(SELECT value ->> 0 AS kb, value ->> 1 AS entry, value ->> 2 AS revision,
+                    value ->> 3 AS token FROM json_each(?)) AS given"""
+_HELD_AS_GIVEN = """kb_name = given.kb AND entry_id = given.entry
+                    AND embed_queue.revision = given.revision AND claim_token = given.token"""
 
 _UNCLAIM = "claim_token = NULL, claimed_by = NULL, lease_expires_at = NULL"
 
@@ -70,8 +79,8 @@ def claim(conn: sqlite3.Connection, request: ClaimRequest) -> list[int]:
     ).fetchone()
     if suspects:
         return []
-    index, scope = ready_index(request.kb)
-    ready = f"SELECT rowid FROM embed_queue INDEXED BY {index} WHERE {READY} {scope}"
+    scope = in_scope(request.kb)
+    ready = f"SELECT rowid FROM embed_queue INDEXED BY queue_ready WHERE {READY} {scope}"
     rowids = _take(
         conn,
         request,
@@ -121,26 +130,42 @@ def read_claimed(
         )
 
 
-def end(
-    conn: sqlite3.Connection, ending: Ending, model_id: int | None, *, now: float
-) -> float | None:
-    """Make a claim's transition; when it had been queued, or None if it was lost."""
+def finish(
+    conn: sqlite3.Connection, claims: Sequence[Claim], model_id: int, *, now: float
+) -> dict[str, float]:
+    """Make claims done; when each that was still held had been queued, by its token.
+
+    Two claims of one entry may come together, of which one at most is still held.
+    """
+    given = json.dumps([_held(claim) for claim in claims])
+    rows = conn.execute(
+        f"SELECT claim_token, queued_at FROM embed_queue JOIN {_GIVEN} WHERE {_HELD_AS_GIVEN}",
+        (given,),
+    ).fetchall()
+    conn.execute(
+        f"""UPDATE embed_queue SET status = '{Status.DONE}', available_at = NULL, error = NULL,
+                   error_at = NULL, finished_at = ?, model_id = ?, force = 0, {_UNCLAIM}
+            FROM {_GIVEN} WHERE {_HELD_AS_GIVEN}""",
+        (now, model_id, given),
+    )
+    return dict(rows)
+
+
+def fail(conn: sqlite3.Connection, ending: Ending, *, now: float) -> bool:
+    """Make a failed claim's transition, for good or until a retry; False if it was lost."""
     claim, to = ending.claim, ending.transition
-    finished = now if to.status in {Status.DONE, Status.FAILED} else None
-    row = conn.execute(
+    changed = conn.execute(
         f"""UPDATE embed_queue SET status = ?, attempts = ?, available_at = ?,
-                   error = ?, error_at = ?, finished_at = ?, {_UNCLAIM},
-                   model_id = coalesce(?, model_id),
-                   force = force AND ?
-            WHERE {_HELD} RETURNING queued_at""",
+                   error = ?, error_at = ?, finished_at = ?, {_UNCLAIM}
+            WHERE {_HELD}""",
         (
             *(to.status, to.attempts, to.available_at),
-            *(to.error, None if to.error is None else now, finished),
-            *(model_id if to.status is Status.DONE else None, to.status is not Status.DONE),
+            *(to.error, None if to.error is None else now),
+            now if to.status is Status.FAILED else None,
             *_held(claim),
         ),
-    ).fetchone()
-    return None if row is None else row[0]
+    ).rowcount
+    return changed > 0
 
 
 def _held(claim: Claim) -> tuple[str, str, int, str]:
@@ -240,19 +265,29 @@ def retry_failed(
 
 
 def reembed(
-    conn: sqlite3.Connection, kb: str | None, *, now: float, force: bool, other_than: int | None
-) -> int:
-    """Queue finished rows again."""
+    conn: sqlite3.Connection,
+    kb: str | None,
+    *,
+    now: float,
+    force: bool,
+    other_than: int | None,
+    after_row: int,
+) -> list[int]:
+    """Queue a slice of the finished rows again; returns their rowids, none at the end."""
     rows = conn.execute(
         """SELECT rowid FROM embed_queue
-           WHERE status IN ('done', 'failed', 'pending') AND (:kb IS NULL OR kb_name = :kb)
-             AND (:other IS NULL OR (status = 'done' AND model_id IS NOT :other))""",
-        {"kb": kb, "other": other_than},
-    ).fetchall()
-    return _requeue(conn, [row[0] for row in rows], now=now, force=force)
+           WHERE rowid > :after
+             AND status IN ('done', 'failed', 'pending') AND (:kb IS NULL OR kb_name = :kb)
+             AND (:other IS NULL OR (status = 'done' AND model_id IS NOT :other))
+           ORDER BY rowid LIMIT :slice""",
+        {"after": after_row, "kb": kb, "other": other_than, "slice": _SLICE},
+    )
+    rowids = [row[0] for row in rows]
+    _requeue(conn, rowids, now=now, force=force)
+    return rowids
 
 
-def _requeue(conn: sqlite3.Connection, rowids: Collection[int], *, now: float, force: bool) -> int:
+def _requeue(conn: sqlite3.Connection, rowids: Collection[int], *, now: float, force: bool) -> None:
     # A row that waits already keeps its place: an edit is not put behind the bulk. And what was
     # to be encoded afresh still is.
     conn.executemany(
@@ -264,4 +299,3 @@ def _requeue(conn: sqlite3.Connection, rowids: Collection[int], *, now: float, f
             WHERE rowid = ?""",
         ((now, force, rowid) for rowid in rowids),
     )
-    return len(rowids)

@@ -22,9 +22,9 @@ from pyrite.storage.records import (
 READY = "status = 'pending' AND available_at IS NULL"
 
 
-def ready_index(kb: str | None) -> tuple[str, str]:
-    """The index that has the ready rows of the scope in order, and the scope's condition."""
-    return ("queue_ready", "") if kb is None else ("queue_ready_in_kb", "AND kb_name = :kb")
+def in_scope(kb: str | None) -> str:
+    """The condition that confines a query to a knowledge base."""
+    return "" if kb is None else "AND kb_name = :kb"
 
 
 def next_due(conn: sqlite3.Connection) -> float | None:
@@ -52,7 +52,7 @@ def counts(conn: sqlite3.Connection, kb: str | None) -> QueueCounts:
 def outdated(conn: sqlite3.Connection, model_ids: Collection[int], kb: str | None) -> int:
     """How many done rows were embedded with one of these models."""
     row = conn.execute(
-        """SELECT count(*) FROM embed_queue INDEXED BY queue_done
+        """SELECT coalesce(sum(n), 0) FROM queue_counts
            WHERE status = 'done' AND model_id IN (SELECT value FROM json_each(:models))
              AND (:kb IS NULL OR kb_name = :kb)""",
         {"models": json.dumps(list(model_ids)), "kb": kb},
@@ -72,11 +72,12 @@ def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> lis
     return [Failure(*row) for row in rows]
 
 
-def last_error(conn: sqlite3.Connection) -> LastError | None:
+def last_error(conn: sqlite3.Connection, kb: str | None) -> LastError | None:
     """The newest error in the queue."""
     row = conn.execute(
-        """SELECT kb_name, entry_id, error, error_at FROM embed_queue
-           WHERE error IS NOT NULL ORDER BY error_at DESC LIMIT 1"""
+        f"""SELECT kb_name, entry_id, error, error_at FROM embed_queue
+            WHERE error IS NOT NULL {in_scope(kb)} ORDER BY error_at DESC LIMIT 1""",
+        {"kb": kb},
     ).fetchone()
     return None if row is None else LastError(*row)
 
@@ -84,10 +85,10 @@ def last_error(conn: sqlite3.Connection) -> LastError | None:
 def oldest_pending(conn: sqlite3.Connection, kb: str | None) -> float | None:
     """When the longest waiting row was queued."""
     # One look into the index for each priority, and the few rows that wait for a retry.
-    index, scope = ready_index(kb)
+    scope = in_scope(kb)
     row = conn.execute(
         f"""SELECT min(at) FROM (
-                SELECT (SELECT queued_at FROM embed_queue INDEXED BY {index}
+                SELECT (SELECT queued_at FROM embed_queue INDEXED BY queue_ready
                         WHERE {READY} {scope} AND priority = p.column1
                         ORDER BY queued_at LIMIT 1) AS at
                 FROM (VALUES ({INTERACTIVE}), ({BULK}), ({SUSPECT})) AS p

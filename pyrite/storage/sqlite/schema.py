@@ -75,13 +75,14 @@ TABLES = (
     CREATE TABLE sequences (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID
     """,
     """
-    -- How many rows of the queue are in which state: kept by triggers, since counting a
-    -- million rows takes a third of a second.
+    -- How many rows of the queue are in which state, done ones by their model: kept by
+    -- triggers, since counting a million rows takes a third of a second.
     CREATE TABLE queue_counts (
         kb_name TEXT NOT NULL,
         status TEXT NOT NULL,
+        model_id INTEGER NOT NULL,    -- 0 but for done rows
         n INTEGER NOT NULL,
-        PRIMARY KEY (kb_name, status)
+        PRIMARY KEY (kb_name, status, model_id)
     ) WITHOUT ROWID
     """,
     """
@@ -114,6 +115,8 @@ TABLES = (
         revision INTEGER NOT NULL,    -- the revision whose text was embedded
         PRIMARY KEY (kb_name, entry_id, ordinal),
         FOREIGN KEY (kb_name, entry_id) REFERENCES entries ON DELETE CASCADE,
+        -- Without an index on this side, which only the deletion of embeddings would use: led
+        -- by a hash, it would be the dearest part of every finish.
         FOREIGN KEY (model_id, digest) REFERENCES embeddings (model_id, digest)
     ) WITHOUT ROWID
     """,
@@ -148,22 +151,21 @@ TABLES = (
 INDEXES = (
     # Each state that is searched for has an index of its own, holding that state alone: a
     # claim never walks over rows that are due later, nor over a million that are done.
-    """CREATE INDEX queue_ready ON embed_queue (priority, queued_at)
-       WHERE status = 'pending' AND available_at IS NULL""",
-    """CREATE INDEX queue_ready_in_kb ON embed_queue (kb_name, priority, queued_at)
+    # The knowledge base is at the end for claims that are confined to one: they walk over the
+    # others' entries without leaving the index. One led by it would cost every write more.
+    """CREATE INDEX queue_ready ON embed_queue (priority, queued_at, kb_name)
        WHERE status = 'pending' AND available_at IS NULL""",
     """CREATE INDEX queue_later ON embed_queue (available_at, queued_at)
        WHERE status = 'pending' AND available_at IS NOT NULL""",
     """CREATE INDEX queue_leased ON embed_queue (lease_expires_at)
        WHERE status = 'processing'""",
-    """CREATE INDEX queue_done ON embed_queue (model_id, kb_name) WHERE status = 'done'""",
     """CREATE INDEX queue_failed ON embed_queue (finished_at) WHERE status = 'failed'""",
     """CREATE INDEX queue_errors ON embed_queue (error_at) WHERE error IS NOT NULL""",
-    """CREATE INDEX chunks_by_embedding ON chunks (model_id, digest)""",
 )
 
 _COUNT = """
-    INSERT INTO queue_counts VALUES ({row}.kb_name, {row}.status, {by})
+    INSERT INTO queue_counts VALUES
+        ({row}.kb_name, {row}.status, iif({row}.status = 'done', {row}.model_id, 0), {by})
     ON CONFLICT DO UPDATE SET n = n + excluded.n;
 """
 TRIGGERS = (
@@ -173,8 +175,8 @@ TRIGGERS = (
     "CREATE TRIGGER queue_counts_delete AFTER DELETE ON embed_queue BEGIN"
     + _COUNT.format(row="OLD", by=-1)
     + "END",
-    "CREATE TRIGGER queue_counts_update AFTER UPDATE OF status ON embed_queue"
-    " WHEN OLD.status <> NEW.status BEGIN"
+    "CREATE TRIGGER queue_counts_update AFTER UPDATE OF status, model_id ON embed_queue"
+    " WHEN OLD.status <> NEW.status OR OLD.model_id IS NOT NEW.model_id BEGIN"
     + _COUNT.format(row="OLD", by=-1)
     + _COUNT.format(row="NEW", by=1)
     + "END",

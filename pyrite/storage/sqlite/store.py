@@ -130,23 +130,23 @@ class SqliteStorage:
     def settle(
         self, model_id: int, encoded: Sequence[Encoded], endings: Sequence[Ending], *, now: float
     ) -> Settled:
-        lost: list[Claim] = []
-        done: list[tuple[Claim, float]] = []
+        finished = [e.claim for e in endings if e.transition.status is Status.DONE]
+        failed = [e for e in endings if e.transition.status is not Status.DONE]
         events: list[Event] = []
         with self._db.write() as conn:
             vectors.store(conn, model_id, encoded)
-            for ending in endings:
-                queued_at = queue.end(conn, ending, model_id, now=now)
+            queued_at = queue.finish(conn, finished, model_id, now=now)
+            done = [claim for claim in finished if claim.token in queued_at]
+            vectors.link(conn, model_id, done)
+            events += feed.append_completed(conn, done, queued_at, now)
+            lost = [claim for claim in finished if claim.token not in queued_at]
+            for ending in failed:
                 claim, to = ending.claim, ending.transition
-                if queued_at is None:
+                if not queue.fail(conn, ending, now=now):
                     lost.append(claim)
-                elif to.status is Status.DONE:
-                    done.append((claim, queued_at))
                 elif to.status is Status.FAILED:
                     entry = (claim.kb, claim.entry_id, claim.revision)
                     events.append(queue.failed_event(conn, entry, to, now=now))
-            vectors.link(conn, model_id, [claim for claim, _ in done])
-            events += feed.append_completed(conn, done, now)
         return Settled(tuple(events), tuple(lost))
 
     def renew(self, claims: Sequence[Claim], lease_expires_at: float) -> None:
@@ -168,8 +168,15 @@ class SqliteStorage:
             return queue.retry_failed(conn, kb, entry_ids, now=now)
 
     def reembed(self, kb: str | None, *, now: float, force: bool, other_than: int | None) -> int:
-        with self._db.write() as conn:
-            return queue.reembed(conn, kb, now=now, force=force, other_than=other_than)
+        # In slices, so that others can write in between.
+        queued, rowids = 0, [0]
+        while rowids:
+            with self._db.write() as conn:
+                rowids = queue.reembed(
+                    conn, kb, now=now, force=force, other_than=other_than, after_row=rowids[-1]
+                )
+            queued += len(rowids)
+        return queued
 
     def counts(self, kb: str | None = None) -> QueueCounts:
         with self._db.read() as conn:
@@ -183,9 +190,9 @@ class SqliteStorage:
         with self._db.read() as conn:
             return queue_status.failures(conn, kb, limit)
 
-    def last_error(self) -> LastError | None:
+    def last_error(self, kb: str | None = None) -> LastError | None:
         with self._db.read() as conn:
-            return queue_status.last_error(conn)
+            return queue_status.last_error(conn, kb)
 
     def oldest_pending(self, kb: str | None = None) -> float | None:
         with self._db.read() as conn:
