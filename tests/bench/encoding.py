@@ -30,7 +30,7 @@ DEFAULT_BATCH = 32
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    pages, rounds = (24, 1) if quick else (256, 5)
+    pages, rounds = (24, 1) if quick else (256, 3)
     real_pages(folder / "pages", pages)
     settings = Settings(home=folder / "home")
     storage = SqliteStorage(settings.database_path)

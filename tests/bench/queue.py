@@ -14,6 +14,7 @@ from actors.messages import Chunk, Claim, Encoded, Piece, Span
 from actors.ports import Ending
 from pyrite.entries.chunks import digest_of
 from pyrite.entries.entry import Entry
+from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import BULK, INTERACTIVE, FileRow, Record
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -44,7 +45,70 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
         figures = [bench.round(10 if quick else 40) for _ in range(rounds)]
         table.add(size, *(statistics.median(column) for column in zip(*figures, strict=True)))
         storage.close()
-    return [table]
+    return [table, bare_table(folder, rounds, 500 if quick else 10_000)]
+
+
+def bare_table(folder: Path, rounds: int, rows: int) -> Table:
+    """What this machine's SQLite does with nothing but a queue: the yardstick for the above."""
+    conn = sqlite3.connect(folder / "bare.db", isolation_level=None)
+    conn.execute("PRAGMA journal_mode = WAL")
+    conn.execute("PRAGMA synchronous = FULL")
+    conn.execute(
+        """CREATE TABLE queue (kb TEXT, id TEXT, revision INTEGER, status TEXT, queued_at REAL,
+                               token TEXT, lease REAL, PRIMARY KEY (kb, id))"""
+    )
+    conn.execute("CREATE INDEX ready ON queue (queued_at) WHERE status = 'pending'")
+    figures = [
+        (bare_enqueue(conn, rows // 4, 1, turn), bare_enqueue(conn, rows, HUNDRED, turn + 0.5),
+         bare_finish(conn))
+        for turn in range(rounds)
+    ]  # fmt: skip
+    conn.close()
+    table = Table(
+        "For comparison: a bare queue table, a second",
+        ("", "enqueue, one a transaction", "enqueue, 100 a transaction",
+         "claim and finish, 32 a transaction"),
+        "One table with two indexes and no entry, embedding, chunk, count or event beside it, in "
+        "the same run: what the product's figures are to be measured against on this machine.",
+    )  # fmt: skip
+    table.add("bare", *(statistics.median(column) for column in zip(*figures, strict=True)))
+    return table
+
+
+def bare_enqueue(conn: sqlite3.Connection, rows: int, each: int, turn: float) -> float:
+    started = time.perf_counter()
+    for start in range(0, rows, each):
+        conn.execute("BEGIN IMMEDIATE")
+        conn.executemany(
+            "INSERT INTO queue VALUES (?, ?, ?, 'pending', ?, NULL, NULL)",
+            [(KB, f"note-{turn}-{n}", n, time.time()) for n in range(start, start + each)],
+        )
+        conn.execute("COMMIT")
+    return rows / (time.perf_counter() - started)
+
+
+def bare_finish(conn: sqlite3.Connection) -> float:
+    started, finished = time.perf_counter(), 0
+    while True:
+        conn.execute("BEGIN IMMEDIATE")
+        claimed = conn.execute(
+            """UPDATE queue SET status = 'processing', token = hex(randomblob(16)), lease = ?
+               WHERE rowid IN (SELECT rowid FROM queue WHERE status = 'pending'
+                               ORDER BY queued_at LIMIT ?)
+               RETURNING kb, id, revision, token""",
+            (time.time(), CLAIMED),
+        ).fetchall()
+        conn.execute("COMMIT")
+        if not claimed:
+            return finished / (time.perf_counter() - started)
+        conn.execute("BEGIN IMMEDIATE")
+        conn.executemany(
+            """UPDATE queue SET status = 'done', token = NULL, lease = NULL
+               WHERE kb = ? AND id = ? AND revision = ? AND token = ?""",
+            claimed,
+        )
+        conn.execute("COMMIT")
+        finished += len(claimed)
 
 
 def record(number: int) -> Record:
