@@ -28,6 +28,7 @@ class SentenceTransformerEncoder:
         self._wanted = model
         self._threads = threads
         self._files: ModelFiles | None = None
+        self._fingerprint: str | None = None
         self._model: SentenceTransformer | None = None
         self._loading = threading.Lock()
 
@@ -47,8 +48,10 @@ class SentenceTransformerEncoder:
         return self._model is not None
 
     def fingerprint(self) -> str:
-        """What tells this model's embeddings from any other's."""
-        return self._found().fingerprint()
+        """What tells this model's embeddings from any other's; computed once."""
+        if self._fingerprint is None:
+            self._fingerprint = self._found().fingerprint()
+        return self._fingerprint
 
     def load(self) -> None:
         """Import the library and load the model, once.

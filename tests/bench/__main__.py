@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.bench import encoding, queue, startup, sync, writes
-from tests.bench.report import Table, machine, publish
+from tests.bench.report import Table, into_handbook, machine, publish
 
 Benchmark = Callable[[Path, bool], Sequence[Table]]
 
@@ -37,6 +37,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="small numbers; says nothing of speed")
     parser.add_argument("--output", type=Path, default=Path("bench-results"))
+    parser.add_argument(
+        "--handbook",
+        type=Path,
+        metavar="ENTRY",
+        help="afterwards put the tables of all benchmarks in the output folder into this entry",
+    )
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHMARKS)
     if unknown:
@@ -46,6 +52,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             tables = BENCHMARKS[name](Path(folder), options.quick)
         publish(name, tables, options.output, quick=options.quick)
+    if options.handbook is not None:
+        into_handbook(options.handbook, options.output, list(BENCHMARKS))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,15 @@ from pyrite.storage.sqlite.store import SqliteStorage
 from tests.bench.report import Table
 
 KB = "bench"
+OPERATIONS = (
+    "enqueue, one a transaction",
+    "enqueue, 100 a transaction",
+    "claim and finish, 32 a transaction",
+)
+
+#: Rates of the operations, and what else was measured in the round.
+Figures: TypeAlias = tuple[float, ...]
+
 DIMENSION = 384
 HUNDRED = 100
 CLAIMED = 32
@@ -28,29 +38,55 @@ CLAIMED = 32
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
     sizes = (0, 1_000) if quick else (0, 100_000, 1_000_000)
-    rounds = 1 if quick else 5
+    rounds, claims, bare_rows = (1, 10, 500) if quick else (7, 40, 10_000)
+    benches = [filled(folder, size) for size in sizes]
+    bare = bare_queue(folder / "bare.db")
+    # Sizes and yardstick take turns: the machine's speed drifts, their ratios do not.
+    figures: list[list[Figures]] = [[] for _ in sizes]
+    yardstick: list[Figures] = []
+    for turn in range(rounds):
+        for bench, rows in zip(benches, figures, strict=True):
+            rows.append(bench.round(claims))
+        yardstick.append(bare_round(bare, bare_rows, turn))
     table = Table(
         "The queue, a second",
-        ("rows done", "enqueue, one a transaction", "enqueue, 100 a transaction",
-         "claim and finish, 32 a transaction", "status, ms"),
+        ("rows done", *OPERATIONS, "status, ms", "the cost of these rows (same columns)"),
         "An enqueue writes the entry's index row and its queue row. A finish writes the "
-        f"embedding ({DIMENSION} floats), the chunk, the queue row and the event. "
-        f"Medians of {rounds} rounds.",
-    )  # fmt: skip
-    for size in sizes:
-        storage = SqliteStorage(folder / f"{size}.db")
-        storage.add_kb(KB, str(folder / str(size)), now=0.0)
-        fill(storage, size)
-        bench = Bench(storage, first=size)
-        figures = [bench.round(10 if quick else 40) for _ in range(rounds)]
-        table.add(size, *(statistics.median(column) for column in zip(*figures, strict=True)))
-        storage.close()
-    return [table, bare_table(folder, rounds, 500 if quick else 10_000)]
+        f"embedding ({DIMENSION} floats), the chunk, the queue row and the event. Medians of "
+        f"{rounds} rounds in which sizes take turns; the cost is the median over rounds of the "
+        "time beside that with no rows done.",
+    )
+    for size, rows in zip(sizes, figures, strict=True):
+        cost = [
+            statistics.median(none[i] / row[i] for none, row in zip(figures[0], rows, strict=True))
+            for i in range(len(OPERATIONS))
+        ]
+        table.add(size, *medians(rows), ", ".join(f"{each:.2f}" for each in cost))
+    compared = Table(
+        "For comparison: a bare queue table, a second",
+        ("", *OPERATIONS),
+        "One table with two indexes and no entry, embedding, chunk, count or event beside it, in "
+        "the same rounds: what the product's figures are to be measured against on this machine.",
+    )
+    compared.add("bare", *medians(yardstick))
+    return [table, compared]
 
 
-def bare_table(folder: Path, rounds: int, rows: int) -> Table:
-    """What this machine's SQLite does with nothing but a queue: the yardstick for the above."""
-    conn = sqlite3.connect(folder / "bare.db", isolation_level=None)
+def medians(rows: Sequence[Figures]) -> list[float]:
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
+
+
+def filled(folder: Path, size: int) -> Bench:
+    storage = SqliteStorage(folder / f"{size}.db")
+    storage.add_kb(KB, str(folder / str(size)), now=0.0)
+    bench = Bench(storage, first=size)
+    fill(storage, size)
+    return bench
+
+
+def bare_queue(path: Path) -> sqlite3.Connection:
+    """What this machine's SQLite does with nothing but a queue: the yardstick."""
+    conn = sqlite3.connect(path, isolation_level=None)
     conn.execute("PRAGMA journal_mode = WAL")
     conn.execute("PRAGMA synchronous = FULL")
     conn.execute(
@@ -58,21 +94,13 @@ def bare_table(folder: Path, rounds: int, rows: int) -> Table:
                                token TEXT, lease REAL, PRIMARY KEY (kb, id))"""
     )
     conn.execute("CREATE INDEX ready ON queue (queued_at) WHERE status = 'pending'")
-    figures = [
-        (bare_enqueue(conn, rows // 4, 1, turn), bare_enqueue(conn, rows, HUNDRED, turn + 0.5),
-         bare_finish(conn))
-        for turn in range(rounds)
-    ]  # fmt: skip
-    conn.close()
-    table = Table(
-        "For comparison: a bare queue table, a second",
-        ("", "enqueue, one a transaction", "enqueue, 100 a transaction",
-         "claim and finish, 32 a transaction"),
-        "One table with two indexes and no entry, embedding, chunk, count or event beside it, in "
-        "the same run: what the product's figures are to be measured against on this machine.",
-    )  # fmt: skip
-    table.add("bare", *(statistics.median(column) for column in zip(*figures, strict=True)))
-    return table
+    return conn
+
+
+def bare_round(conn: sqlite3.Connection, rows: int, turn: int) -> Figures:
+    one = bare_enqueue(conn, rows // 4, 1, turn)
+    many = bare_enqueue(conn, rows, HUNDRED, turn + 0.5)
+    return one, many, bare_finish(conn)
 
 
 def bare_enqueue(conn: sqlite3.Connection, rows: int, each: int, turn: float) -> float:
@@ -137,7 +165,7 @@ class Bench:
         self._model = storage.model("bench", "bench").model_id
         self._vector = np.full(DIMENSION, DIMENSION**-0.5, np.float32)
 
-    def round(self, claims: int) -> tuple[float, float, float, float]:
+    def round(self, claims: int) -> Figures:
         """Rates of each operation, and the milliseconds of a status."""
         total = claims * CLAIMED
         singly = total // 4

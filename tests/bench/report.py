@@ -14,6 +14,9 @@ from pathlib import Path
 
 from pyrite.storage.driver import sqlite3
 
+#: Where the tables begin in the handbook's entry.
+MARK = "<!-- tables -->"
+
 PACKAGES = ("trio", "numpy", "sentence-transformers", "torch", "sqlite-utils")
 
 
@@ -84,6 +87,17 @@ def publish(name: str, tables: Sequence[Table], folder: Path, *, quick: bool) ->
     }
     path = folder / f"{name}.json"
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def into_handbook(entry: Path, folder: Path, names: Sequence[str]) -> None:
+    """Put the tables of a folder of results into a handbook entry, in place of those there."""
+    results = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+    parts = [", ".join(f"{name} {value}" for name, value in results[0]["machine"].items()) + "."]
+    for result in results:
+        tables = [Table(**table) for table in result["tables"]]
+        parts += [f"## {result['benchmark']}", *(table.markdown() for table in tables)]
+    before = entry.read_text(encoding="utf-8").partition(MARK)[0]
+    entry.write_text(before + MARK + "\n\n" + "\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def percentile(values: Sequence[float], share: float) -> float:
