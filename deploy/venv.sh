@@ -19,7 +19,8 @@ ensure_venv() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check \
             --constraint deploy/constraints.txt \
             --config-settings editable_mode=compat --editable ".${extra:+[$extra]}"
-        echo "$wanted" >"$stamp"
+        # With an extra, everything that is needed without it has been installed too.
+        echo "$wanted" | tee .venv/installed >"$stamp"
     fi
 }
 
