@@ -67,5 +67,6 @@ def encode(claim: Claim, encoder: TextEncoder, limits: BatchLimits) -> Report:
         except Exception as error:  # noqa: BLE001 - whatever an encoder raises is the text's failure
             # All pieces are of one entry, so it does not matter which of them is at fault.
             return Report(encoded=tuple(encoded), refused=(refusal(pieces[0], error),))
-        encoded += map(Encoded, pieces, vectors)
+        # Fewer vectors than texts would be a bug of the encoder's: it must not pass for a loss.
+        encoded += (Encoded(p, v) for p, v in zip(pieces, vectors, strict=True))
     return Report(encoded=tuple(encoded))

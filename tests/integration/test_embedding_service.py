@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from actors.lifecycle import RetryPolicy, Status
+from actors.messages import Vector
 from actors.ports import EncoderUnavailableError, RefusedTextError
 from pyrite.errors import ModelError, NotFoundError
 from pyrite.services.embedding_service import EmbeddingService
@@ -126,6 +127,18 @@ def test_a_text_that_can_never_be_encoded_fails_at_once(product: Product, entry:
     stored = product.embedding.embed_entry(FakeEncoder(fail=never), KB, entry)
     assert stored.embedding is Status.FAILED
     assert row(product) == ("failed", 1, "RefusedTextError: too odd", 0)
+
+
+def test_an_encoder_that_loses_a_text_is_a_bug_and_not_a_success(
+    product: Product, entry: str
+) -> None:
+    class Forgetful(FakeEncoder):
+        def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
+            return super().encode(texts)[1:]
+
+    with pytest.raises(ValueError, match="zip"):
+        product.embedding.embed_entry(Forgetful(), KB, entry)
+    assert row(product) == ("pending", 0, None, 0)
 
 
 @pytest.mark.parametrize(
