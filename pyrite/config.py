@@ -30,9 +30,12 @@ _IN_WORDS: Mapping[type, str] = {str: "a text", int: "a whole number", float: "a
 _MOST = 2**53
 
 
-def setting(default: Any, text: str, *, minimum: float | None = None) -> Any:
+def setting(
+    default: Any, text: str, *, minimum: float | None = None, choices: tuple[str, ...] = ()
+) -> Any:
     """A field of :class:`Settings` with its line of the reference."""
-    return field(default=default, metadata={"help": text, "minimum": minimum})
+    metadata = {"help": text, "minimum": minimum, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,24 @@ class Settings:
         "The embedding model: the default's name, the path of a sentence-transformers model, or "
         "the name of one on a model hub.",
     )
+    precision: str = setting(
+        "exact",
+        "`exact` computes embeddings in the fastest way whose every cosine to float32 is 0.9999 or "
+        "better; `fast` in the fastest at 0.99, and has to encode everything anew.",
+        choices=("exact", "fast"),
+    )
+    cache: str = setting(
+        "",
+        "Folder of prepared models, which can be made again; empty is the platform's folder for "
+        "a user's caches.",
+    )
     threads: int = setting(0, "Threads that encoding uses; 0 leaves it to the library.", minimum=0)
+    niceness: int = setting(
+        19,
+        "On Linux, how far the threads that encode stand back behind all others: 0 not at all, 19 "
+        "as far as possible.",
+        minimum=0,
+    )
     batch_texts: int = setting(8, "Texts encoded in one call, at most.", minimum=1)
     batch_tokens: int = setting(
         2048, "Texts times tokens of the longest text in one call, at most.", minimum=1
@@ -70,6 +90,15 @@ class Settings:
     max_file_bytes: int = setting(
         10 * 2**20, "Larger files are reported and not indexed.", minimum=1
     )
+    unused_days: float = setting(
+        30.0, "Embeddings that no entry has used for so many days are deleted.", minimum=0
+    )
+    exact_vectors: int = setting(
+        50_000,
+        "Up to so many embeddings, a search compares with each; with more, it uses an index of "
+        "neighbours in a file beside the database.",
+        minimum=1,
+    )
     event_retention: int = setting(
         100_000, "Events kept for those who were away; older ones are pruned.", minimum=1
     )
@@ -78,6 +107,22 @@ class Settings:
     def database_path(self) -> Path:
         """Where the database is."""
         return self.home / _expanded(self.database or "pyrite.db", "database")
+
+    @property
+    def cache_path(self) -> Path:
+        """Where prepared models are kept."""
+        if self.cache:
+            return self.home / _expanded(self.cache, "cache")
+        # Imported only here: few commands encode.
+        import platformdirs  # noqa: PLC0415
+
+        return platformdirs.user_cache_path("pyrite", appauthor=False)
+
+    @property
+    def graphs_path(self) -> Path:
+        """Where the graphs of neighbours are; they can be made again from the database."""
+        database = self.database_path
+        return database.with_name(f"{database.name}.neighbours")
 
     @property
     def config_path(self) -> Path:
@@ -171,9 +216,14 @@ def _checked(name: str, value: Any, source: str) -> str | int | float:
             checked = kind(value)
     if checked is None or (isinstance(checked, float) and not math.isfinite(checked)):
         raise ConfigError(f"{source}: {name} must be {_IN_WORDS[kind]}, not {value!r}")
-    minimum = spec.metadata["minimum"]
+    choices = spec.metadata["choices"]
     if isinstance(checked, str):
+        if choices and checked not in choices:
+            raise ConfigError(
+                f"{source}: {name} must be one of {', '.join(choices)}, not {checked!r}"
+            )
         return checked
+    minimum = spec.metadata["minimum"]
     if minimum is not None and checked < minimum:
         raise ConfigError(f"{source}: {name} must be at least {minimum}, not {value!r}")
     if checked > _MOST:

@@ -17,15 +17,23 @@ if TYPE_CHECKING:
     from pyrite.services.embedding_service import EmbeddingService
     from pyrite.services.folder_sync import FolderSync
     from pyrite.services.kb_service import KBService
+    from pyrite.services.search import SearchService
     from pyrite.storage.records import KnowledgeBase
     from pyrite.storage.sqlite.store import SqliteStorage
 
 
 def make_encoder(settings: Settings) -> TextEncoder:
     """The encoder that the settings name; it loads nothing yet."""
-    from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
+    from pyrite.cli.output import note
+    from pyrite.encoders.choose import make_encoder
 
-    return SentenceTransformerEncoder(settings.model, threads=settings.threads)
+    return make_encoder(
+        settings.model,
+        precision="fast" if settings.precision == "fast" else "exact",
+        threads=settings.threads,
+        cache=settings.cache_path,
+        say=note,
+    )
 
 
 class App:
@@ -80,6 +88,13 @@ class App:
     def encoder(self) -> TextEncoder:
         """The encoder, not yet loaded."""
         return make_encoder(self.settings)
+
+    @cached_property
+    def search(self) -> SearchService:
+        """Searching; no model is loaded and no vector read yet."""
+        from pyrite.services.search import SearchService
+
+        return SearchService(self.storage, self.encoder, self.settings)
 
     def kb_named(self, name: str | None) -> KnowledgeBase:
         """The knowledge base of that name, or the only one there is.

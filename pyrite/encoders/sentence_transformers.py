@@ -19,6 +19,7 @@ from pyrite.errors import ModelError
 if TYPE_CHECKING:
     import numpy.typing as npt
     from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
 
 class SentenceTransformerEncoder:
@@ -41,6 +42,10 @@ class SentenceTransformerEncoder:
     def window(self) -> int:
         """How many tokens of a text the model reads."""
         return self._found().window()
+
+    def tokenizer(self) -> Tokenizer:
+        """What makes the model's tokens of a text."""
+        return self._found().tokenizer()
 
     @property
     def ready(self) -> bool:

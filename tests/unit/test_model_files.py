@@ -219,6 +219,31 @@ def test_a_window_that_is_not_said_is_the_usual_one(folder: Path, text: str | No
     assert find(str(folder)).window() == 512
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "window"),
+    [
+        ("tokenizer_config.json", '{"model_max_length": 64}', 64),
+        ("tokenizer_config.json", '{"model_max_length": 1000000000000000019884624838656}', 512),
+        ("config.json", '{"max_position_embeddings": 96}', 96),
+    ],
+)
+def test_a_window_may_be_said_elsewhere(folder: Path, file: str, text: str, window: int) -> None:
+    (folder / "sentence_bert_config.json").write_text("{}")
+    (folder / file).write_text(text)
+    assert find(str(folder)).window() == window
+
+
+def test_a_tokenizer_neither_cuts_nor_pads() -> None:
+    tokenizer = find(DEFAULT_MODEL).tokenizer()
+    assert len(tokenizer.encode("word " * 1000)) == 1002
+    assert [len(each) for each in tokenizer.encode_batch(["a", "a b c"])] == [3, 5]
+
+
+def test_a_model_without_a_tokenizer_says_so(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"no tokenizer that can be read: .*tokenizer\.json"):
+        find(str(folder)).tokenizer()
+
+
 def test_an_encoder_knows_its_model_before_it_is_loaded(folder: Path) -> None:
     encoder = SentenceTransformerEncoder(str(folder))
     assert (encoder.name, encoder.window, encoder.ready) == (str(folder), 128, False)

@@ -1,0 +1,159 @@
+"""The encoder on OpenVINO: the model prepared once, then neither torch nor its library needed.
+
+The threads that encode are made by whichever thread loads the model, and inherit its niceness.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from actors.messages import Vector
+from pyrite.encoders import sealed
+from pyrite.encoders.arithmetic import ARITHMETICS, Precision, threads_for
+from pyrite.encoders.fingerprints import fingerprint
+from pyrite.encoders.model_files import ModelFiles, find
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from pyrite.encoders.openvino_runtime import Runner
+    from pyrite.encoders.prepare import Say
+
+
+class OpenVinoEncoder:
+    """One prepared model; see :class:`pyrite.encoders.protocol.TextEncoder`."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        cache: Path,
+        precision: Precision = "exact",
+        threads: int = 0,
+        say: Say = lambda _: None,
+    ) -> None:
+        self._wanted = model
+        self._cache = cache
+        self._precision: Precision = precision
+        self._threads = threads
+        self._say = say
+        self._files: ModelFiles | None = None
+        self._fingerprint: str | None = None
+        self._runner: Runner | None = None
+        self._loading = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._wanted
+
+    @property
+    def window(self) -> int:
+        """How many tokens of a text the model reads."""
+        return self._found().window()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded."""
+        return self._runner is not None
+
+    def fingerprint(self) -> str:
+        """What tells these embeddings from others; computed once, and remembered in the cache.
+
+        Exact vectors are the model's, whatever computed them. Fast ones are told apart.
+        """
+        base = self._model_fingerprint()
+        return base if self._precision == "exact" else f"{base}+{self._precision}"
+
+    def tokenizer(self) -> Tokenizer:
+        """What makes the model's tokens of a text."""
+        return self._found().tokenizer()
+
+    def load(self) -> None:
+        """Load the model, once; prepare it first, if that has not been done on this machine.
+
+        Raises:
+            NotPreparedError: it cannot be prepared here.
+            ModelError: it cannot be found.
+        """
+        with self._loading:
+            if self._runner is None:
+                self._runner = self._load()
+
+    def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """One unit-length float32 vector of shape (dimension,) for each text.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+            ValueError: a vector is not finite.
+        """
+        matrix = self._loaded().documents(texts) if texts else np.empty((0, 0), np.float32)
+        if not np.isfinite(matrix).all():
+            raise ValueError(f"the model {self.name} gave a vector that is not finite")
+        return list(matrix)
+
+    def encode_query(self, text: str) -> Vector:
+        """The embedding of a search query.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+            ValueError: the vector is not finite.
+        """
+        vector: Vector = self._loaded().query(text)
+        if not np.isfinite(vector).all():
+            raise ValueError(f"the model {self.name} gave a vector that is not finite")
+        return vector
+
+    def _loaded(self) -> Runner:
+        self.load()
+        assert self._runner is not None
+        return self._runner
+
+    def _found(self) -> ModelFiles:
+        if self._files is None:
+            self._files = find(self._wanted)
+        return self._files
+
+    def _model_fingerprint(self) -> str:
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self._found(), self._cache)
+        return self._fingerprint
+
+    def _load(self) -> Runner:
+        from pyrite.encoders.calibrate import COMPILED  # noqa: PLC0415
+        from pyrite.encoders.openvino_runtime import DEVICE, Runner, import_openvino  # noqa: PLC0415
+        from pyrite.encoders.prepare import (  # noqa: PLC0415
+            NotPreparedError,
+            converted,
+            fitted,
+            model_folder,
+        )
+
+        folder = model_folder(self._cache, self._model_fingerprint())
+        converted(self._found(), folder, self._say)
+        threads = threads_for(self._threads)
+        try:
+            place, choice = fitted(self._found(), folder, self._precision, threads, self._say)
+            assert choice.arithmetic is not None
+            library = import_openvino()
+            # Mapped, not read: the weights are the operating system's to keep or drop. The
+            # library shares only what it could write to, so writing would make a private copy.
+            mapped = np.memmap(place / COMPILED, np.uint8, "c")
+            blob = library.Tensor(mapped, shared_memory=True)
+            properties = ARITHMETICS[choice.arithmetic].properties(threads, choice.streams)
+            try:
+                compiled = library.Core().import_model(blob, DEVICE, properties)
+            except RuntimeError:
+                # Whole, and yet not what this build of the library reads.
+                sealed.discard(place)
+                raise
+            return Runner(compiled, folder, choice.streams, mapped)
+        except (ImportError, OSError, RuntimeError, ValueError) as error:
+            raise NotPreparedError(
+                f"OpenVINO cannot load the model {self.name}: {error}"
+            ) from error

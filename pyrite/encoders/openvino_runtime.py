@@ -1,0 +1,198 @@
+"""OpenVINO without its surroundings, and a model that runs on it.
+
+``import openvino`` by itself tells Google Analytics that it was imported, writes an identity of
+the user into ``~/intel`` for that, and waits for the sending when the process ends. A knowledge
+base on a person's own machine does not do that, so the package that sends is hidden from the
+import; OpenVINO then uses the empty stand-in that it carries. The part that converts models is
+hidden too where nothing is converted, which halves the time of the import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from tokenizers import Encoding, Tokenizer
+
+    Matrix = npt.NDArray[np.float32]
+
+DEVICE = "CPU"
+META = "meta.json"
+TOKENIZER = "tokenizer.json"
+
+_TELEMETRY = "openvino_telemetry"
+_CONVERTER = "openvino.tools.ovc"
+_importing = threading.Lock()
+
+#: Texts in one batch, and texts times tokens of the longest, at most. Larger batches fall out of
+#: the processor's caches.
+_TEXTS = 8
+_TOKENS = 2048
+
+#: Batches that each stream gets of one call, at least, so that all end at about the same time.
+_TURNS = 2
+
+#: A batch of no more tokens than this is not divided further: starting one costs as much.
+_FEW_TOKENS = 128
+
+
+def import_openvino(*, converter: bool = False) -> Any:
+    """The library, imported without sending anything.
+
+    Args:
+        converter: with ``convert_model``, if it is the first import in this process.
+
+    Raises:
+        ImportError: it is not installed, or does not fit this machine.
+    """
+    hidden = (_TELEMETRY,) if converter else (_TELEMETRY, _CONVERTER)
+    with _importing:
+        if "openvino" not in sys.modules:
+            # None makes an import of the name fail; what was imported before is left alone.
+            added = [name for name in hidden if name not in sys.modules]
+            modules: dict[str, Any] = sys.modules
+            modules.update(dict.fromkeys(added))
+            try:
+                importlib.import_module("openvino")
+            finally:
+                for name in added:
+                    modules.pop(name, None)
+        return sys.modules["openvino"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMeta:
+    """What must be known of a converted model besides its graph."""
+
+    #: Tokens of a text that the model reads, its special ones included.
+    window: int
+    #: The names of the graph's inputs, in order.
+    inputs: tuple[str, ...]
+    pad_id: int
+    #: Put before each text, and before each query.
+    document_prompt: str
+    query_prompt: str
+
+    def write(self, folder: Path) -> None:
+        """Keep it beside the graph."""
+        (folder / META).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelMeta:
+        """What :meth:`write` kept."""
+        known = json.loads((folder / META).read_text(encoding="utf-8"))
+        return cls(**{**known, "inputs": tuple(known["inputs"])})
+
+
+def read_tokenizer(path: Path, window: int | None = None) -> Tokenizer:
+    """A tokenizer that pads nothing, and cuts texts to the window where one is given.
+
+    Raises:
+        ValueError: there is no such file, or it is not a tokenizer's.
+    """
+    from tokenizers import Tokenizer  # noqa: PLC0415
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    # The library raises bare Exception for everything.
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a tokenizer: {error}") from error
+    # The file may ask for both, at lengths of its own.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if window is not None:
+        tokenizer.enable_truncation(max_length=window)
+    return tokenizer
+
+
+def batches(lengths: Sequence[int], streams: int) -> list[list[int]]:
+    """Indices of texts with these lengths in tokens, in batches of like lengths, longest first."""
+    share = min(_TEXTS, -(-len(lengths) // streams))
+    size = max(1, min(_TEXTS, len(lengths) // (_TURNS * streams)))
+    made: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda each: -lengths[each]):
+        batch = made[-1] if made else []
+        tokens = (len(batch) + 1) * lengths[batch[0] if batch else index]
+        fits = len(batch) < size and tokens <= _TOKENS
+        if batch and (fits or (len(batch) < share and tokens <= _FEW_TOKENS)):
+            batch.append(index)
+        else:
+            made.append([index])
+    return made
+
+
+class Runner:
+    """A compiled model with its tokenizer; texts may come from several threads at once.
+
+    ``weights`` is the memory that the compiled model uses without owning it; what uses it goes
+    first when the runner does.
+    """
+
+    def __init__(self, compiled: Any, folder: Path, streams: int, weights: Any = None) -> None:
+        self._meta = ModelMeta.read(folder)
+        self._tokenizer = read_tokenizer(folder / TOKENIZER, self._meta.window)
+        self._streams = streams
+        self._queue = import_openvino().AsyncInferQueue(compiled, streams)
+        # A query has a request of its own: it waits for one batch of a long call, not for all.
+        self._request = compiled.create_infer_request()
+        self._bulk = threading.Lock()
+        self._single = threading.Lock()
+        self._weights = weights
+
+    def documents(self, texts: Sequence[str]) -> Matrix:
+        """float32, shape (texts, dimension), unit length."""
+        prompt = self._meta.document_prompt
+        encodings = [self._tokenizer.encode(prompt + text) for text in texts]
+        rows: dict[int, Matrix] = {}
+
+        def keep(request: Any, batch: list[int]) -> None:
+            # Copied: the next batch is computed in the same memory.
+            rows.update(zip(batch, request.get_output_tensor(0).data.copy(), strict=True))
+
+        with self._bulk:
+            self._queue.set_callback(keep)
+            for batch in batches([len(each.ids) for each in encodings], self._streams):
+                self._queue.start_async(self._features([encodings[i] for i in batch]), batch)
+            self._queue.wait_all()
+        return _unit(np.stack([rows[index] for index in range(len(texts))]))
+
+    def query(self, text: str) -> Matrix:
+        """float32, shape (dimension,), unit length."""
+        encoding = self._tokenizer.encode(self._meta.query_prompt + text)
+        with self._single:
+            self._request.infer(self._features([encoding]))
+            row = self._request.get_output_tensor(0).data.copy()
+        vector: Matrix = _unit(row)[0]
+        return vector
+
+    def _features(self, encodings: Sequence[Encoding]) -> dict[str, npt.NDArray[np.int64]]:
+        """The graph's inputs: int64, shape (texts, tokens of the longest)."""
+        longest = max(len(each.ids) for each in encodings)
+        shape = (len(encodings), longest)
+        features = {name: np.zeros(shape, np.int64) for name in self._meta.inputs}
+        features["input_ids"].fill(self._meta.pad_id)
+        for row, each in enumerate(encodings):
+            values = {
+                "input_ids": each.ids,
+                "attention_mask": each.attention_mask,
+                "token_type_ids": each.type_ids,
+            }
+            for name in self._meta.inputs:
+                features[name][row, : len(each.ids)] = values[name]
+        return features
+
+
+def _unit(rows: Matrix) -> Matrix:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Matrix = np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
+    return scaled

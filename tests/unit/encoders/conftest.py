@@ -1,0 +1,47 @@
+"""One cache with the real model, prepared once for all tests of a run."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+
+from pyrite.encoders import prepare
+from pyrite.encoders.model_files import DEFAULT_MODEL
+from pyrite.encoders.openvino import OpenVinoEncoder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def encoder(cache: Path) -> OpenVinoEncoder:
+    """The default model, prepared in the shared cache; skips where OpenVINO is not installed."""
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("OpenVINO is not installed")
+    made = OpenVinoEncoder(DEFAULT_MODEL, cache=cache, threads=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "_run", run_here)
+        made.load()
+    return made
+
+
+def run_here(module: str, *arguments: str) -> None:
+    """A step of preparing in this process, which imports torch anyway."""
+    with warnings.catch_warnings():
+        # The libraries warn of what the model does, and of one another.
+        warnings.simplefilter("ignore")
+        importlib.import_module(module).main(*arguments)
+
+
+@pytest.fixture
+def copied(encoder: OpenVinoEncoder, cache: Path, tmp_path: Path) -> Path:
+    """A copy of the shared cache, to be damaged."""
+    del encoder
+    return Path(shutil.copytree(cache, tmp_path / "cache"))

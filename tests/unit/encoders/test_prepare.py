@@ -1,0 +1,184 @@
+"""Preparing: what is remembered, what is made anew, and what is done where it cannot be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pyrite.encoders import choose, prepare
+from pyrite.encoders.calibrate import Choice
+from pyrite.encoders.choose import FastestEncoder, make_encoder
+from pyrite.encoders.convert import REFUSED
+from pyrite.encoders.model_files import ModelFiles
+from pyrite.encoders.openvino_runtime import META, TOKENIZER
+from pyrite.encoders.prepare import NotPreparedError
+from pyrite.errors import ModelError
+
+
+class Steps:
+    """Stands in for the two processes; leaves what they would."""
+
+    def __init__(self) -> None:
+        self.run: list[str] = []
+        self.refused = ""
+        self.choice = Choice("float32", 2, 2)
+
+    def __call__(self, module: str, *arguments: str) -> None:
+        self.run.append(module.rpartition(".")[2])
+        if module.endswith("convert"):
+            folder = Path(arguments[2])
+            if self.refused:
+                (folder / REFUSED).write_text(self.refused)
+                return
+            for name in (META, TOKENIZER, "model.bin"):
+                (folder / name).write_text(name)
+        else:
+            self.choice.write(Path(arguments[1]))
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
+    made = Steps()
+    core = SimpleNamespace(get_property=lambda _, name: name)
+    monkeypatch.setattr(prepare, "_run", made)
+    monkeypatch.setattr(prepare, "import_openvino", lambda: SimpleNamespace(Core=lambda: core))
+    return made
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ModelFiles:
+    return ModelFiles("m", tmp_path)
+
+
+def say(_: str) -> None:
+    """Nothing."""
+
+
+def both(files: ModelFiles, folder: Path) -> Choice:
+    prepare.converted(files, folder, say)
+    return prepare.fitted(files, folder, "exact", 2, say)[1]
+
+
+def test_is_done_once(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
+    said: list[str] = []
+    prepare.converted(files, tmp_path / "c" / "k", said.append)
+    assert prepare.fitted(files, tmp_path / "c" / "k", "exact", 2, said.append)[1] == steps.choice
+    assert [line.split()[0] for line in said] == ["preparing", "fitting"]
+    assert both(files, tmp_path / "c" / "k") == steps.choice
+    assert steps.run == ["convert", "calibrate"]
+
+
+def test_each_setting_is_fitted_by_itself(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
+    both(files, tmp_path / "k")
+    for precision, threads in (("exact", 1), ("fast", 2), ("exact", 2)):
+        prepare.fitted(files, tmp_path / "k", precision, threads, say)  # type: ignore[arg-type]
+    assert steps.run == ["convert", "calibrate", "calibrate", "calibrate"]
+
+
+def test_a_damaged_choice_is_made_anew(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
+    both(files, tmp_path / "k")
+    (choice,) = tmp_path.glob("k-*/choice.json")
+    choice.write_text("{}")
+    assert both(files, tmp_path / "k") == steps.choice
+    assert steps.run == ["convert", "calibrate", "calibrate"]
+
+
+def test_damaged_weights_are_noticed_when_they_are_needed(
+    steps: Steps, files: ModelFiles, tmp_path: Path
+) -> None:
+    both(files, tmp_path / "k")
+    (tmp_path / "k" / "model.bin").write_text("other")
+    both(files, tmp_path / "k")
+    assert steps.run == ["convert", "calibrate"]
+    prepare.fitted(files, tmp_path / "k", "fast", 2, say)
+    assert steps.run == ["convert", "calibrate", "convert", "calibrate"]
+
+
+def test_a_refusal_is_remembered(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
+    steps.refused = "it consists of Router"
+    for _ in range(2):
+        with pytest.raises(NotPreparedError, match="consists of Router"):
+            prepare.converted(files, tmp_path / "k", say)
+    assert steps.run == ["convert"]
+
+
+def test_no_arithmetic_is_remembered(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
+    steps.choice = Choice(cosines={"float32": 0.5})
+    for _ in range(2):
+        with pytest.raises(NotPreparedError, match=r"keeps the precision.*0\.5"):
+            both(files, tmp_path / "k")
+    assert steps.run == ["convert", "calibrate"]
+
+
+def test_a_cache_that_cannot_be_written_is_said(
+    steps: Steps, files: ModelFiles, tmp_path: Path
+) -> None:
+    (tmp_path / "c").write_text("a file")
+    with pytest.raises(NotPreparedError, match="cannot be used"):
+        prepare.converted(files, tmp_path / "c" / "k", say)
+    assert steps.run == []
+
+
+def test_a_step_that_fails_is_said(files: ModelFiles, tmp_path: Path) -> None:
+    with pytest.raises(NotPreparedError, match=r"no\.such.*ended with 1: .*No module named"):
+        prepare._run("no.such", "x")
+    assert not files.path.joinpath("x").exists()
+    assert tmp_path.exists()
+
+
+class Library:
+    """Stands in for the encoder on sentence-transformers."""
+
+    def __init__(self, model: str, *, threads: int) -> None:
+        self.name, self.threads, self.ready = model, threads, False
+
+    def load(self) -> None:
+        self.ready = True
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return [np.ones(1, np.float32) for _ in texts]
+
+    def encode_query(self, text: str) -> np.ndarray:
+        return np.full(1, len(text), np.float32)
+
+
+def test_without_openvino_the_library_encodes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(choose, "SentenceTransformerEncoder", Library)
+    said: list[str] = []
+    encoder = make_encoder(str(tmp_path / "m"), threads=3, cache=tmp_path / "c", say=said.append)
+    assert isinstance(encoder, FastestEncoder)
+    assert not encoder.ready
+    encoder.load()
+    encoder.load()
+    assert encoder.ready
+    assert len(encoder.encode(["a", "b"])) == 2
+    assert encoder.encode_query("abc") == 3
+    assert encoder.window == 512
+    (line,) = said
+    assert "OpenVINO is not installed" in line
+    assert encoder.fingerprint() == ModelFiles("m", tmp_path / "m").fingerprint()
+    fast = make_encoder(str(tmp_path / "m"), precision="fast", cache=tmp_path / "c")
+    assert fast.fingerprint() == f"{encoder.fingerprint()}+fast"
+
+
+def test_a_missing_model_is_no_reason_to_fall_back(tmp_path: Path) -> None:
+    encoder = make_encoder(str(tmp_path / "none"), cache=tmp_path)
+    with pytest.raises(ModelError, match="does not exist"):
+        encoder.load()
+    assert not encoder.ready
+
+
+def test_the_users_cache_is_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if sys.platform == "linux":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert choose.user_cache() == tmp_path / "pyrite"
