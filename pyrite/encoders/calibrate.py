@@ -18,8 +18,9 @@ import numpy as np
 
 from pyrite.encoders.arithmetic import PROMISES, Arithmetic, Precision, candidates, stream_counts
 from pyrite.encoders.convert import GRAPH, REFERENCE, SAMPLE
-from pyrite.encoders.openvino_runtime import DEVICE, Runner, import_openvino
+from pyrite.encoders.openvino_runtime import DEVICE, Runner
 from pyrite.encoders.quantise import with_whole_weights
+from pyrite.native import import_openvino
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyrite.encoders.openvino_runtime import TOKENIZER, ModelMeta, import_openvino
+from pyrite.encoders.openvino_runtime import TOKENIZER, ModelMeta
 from pyrite.encoders.sample import sample_texts
+from pyrite.native import import_openvino
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

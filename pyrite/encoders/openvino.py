@@ -17,6 +17,7 @@ from pyrite.encoders import sealed
 from pyrite.encoders.arithmetic import ARITHMETICS, Precision, threads_for
 from pyrite.encoders.fingerprints import fingerprint
 from pyrite.encoders.model_files import ModelFiles, find
+from pyrite.native import import_openvino
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -126,7 +127,7 @@ class OpenVinoEncoder:
 
     def _load(self) -> Runner:
         from pyrite.encoders.calibrate import COMPILED  # noqa: PLC0415
-        from pyrite.encoders.openvino_runtime import DEVICE, Runner, import_openvino  # noqa: PLC0415
+        from pyrite.encoders.openvino_runtime import DEVICE, Runner  # noqa: PLC0415
         from pyrite.encoders.prepare import (  # noqa: PLC0415
             NotPreparedError,
             converted,

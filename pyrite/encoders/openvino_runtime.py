@@ -1,17 +1,8 @@
-"""OpenVINO without its surroundings, and a model that runs on it.
-
-``import openvino`` by itself tells Google Analytics that it was imported, writes an identity of
-the user into ``~/intel`` for that, and waits for the sending when the process ends. A knowledge
-base on a person's own machine does not do that, so the package that sends is hidden from the
-import; OpenVINO then uses the empty stand-in that it carries. The part that converts models is
-hidden too where nothing is converted, which halves the time of the import.
-"""
+"""A model that runs on OpenVINO."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from pyrite.native import import_openvino
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -30,10 +23,6 @@ DEVICE = "CPU"
 META = "meta.json"
 TOKENIZER = "tokenizer.json"
 
-_TELEMETRY = "openvino_telemetry"
-_CONVERTER = "openvino.tools.ovc"
-_importing = threading.Lock()
-
 #: Texts in one batch, and texts times tokens of the longest, at most. Larger batches fall out of
 #: the processor's caches.
 _TEXTS = 8
@@ -44,30 +33,6 @@ _TURNS = 2
 
 #: A batch of no more tokens than this is not divided further: starting one costs as much.
 _FEW_TOKENS = 128
-
-
-def import_openvino(*, converter: bool = False) -> Any:
-    """The library, imported without sending anything.
-
-    Args:
-        converter: with ``convert_model``, if it is the first import in this process.
-
-    Raises:
-        ImportError: it is not installed, or does not fit this machine.
-    """
-    hidden = (_TELEMETRY,) if converter else (_TELEMETRY, _CONVERTER)
-    with _importing:
-        if "openvino" not in sys.modules:
-            # None makes an import of the name fail; what was imported before is left alone.
-            added = [name for name in hidden if name not in sys.modules]
-            modules: dict[str, Any] = sys.modules
-            modules.update(dict.fromkeys(added))
-            try:
-                importlib.import_module("openvino")
-            finally:
-                for name in added:
-                    modules.pop(name, None)
-        return sys.modules["openvino"]
 
 
 @dataclass(frozen=True, slots=True)

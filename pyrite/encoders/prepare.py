@@ -24,8 +24,9 @@ from pyrite.encoders.arithmetic import Precision
 from pyrite.encoders.calibrate import Choice
 from pyrite.encoders.convert import FORMAT, REFUSED
 from pyrite.encoders.model_files import ModelFiles
-from pyrite.encoders.openvino_runtime import DEVICE, META, TOKENIZER, import_openvino
+from pyrite.encoders.openvino_runtime import DEVICE, META, TOKENIZER
 from pyrite.errors import ModelError
+from pyrite.native import import_openvino
 
 Say = Callable[[str], None]
 

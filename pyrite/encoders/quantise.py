@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pyrite.encoders.openvino_runtime import import_openvino
+from pyrite.native import import_openvino
 
 _LARGEST = 127
 

@@ -80,7 +80,7 @@ def test_the_sample_is_varied() -> None:
 @pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 def test_openvino_is_imported_without_what_sends() -> None:
     code = (
-        "import sys; from pyrite.encoders.openvino_runtime import import_openvino as i; i();"
+        "import sys; from pyrite.native import import_openvino as i; i();"
         "print([m for m in sys.modules if 'telemetry' in m or 'tools.ovc' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
