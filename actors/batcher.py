@@ -1,7 +1,9 @@
 """The batcher: packs chunks of claims into batches for the encoder.
 
-It takes what upstream has at hand, and never waits for more: a lone edit leaves at once and
-alone, while under load the window fills by itself as the embedder is busy.
+It takes in every claim at once, and composes a batch only when the embedder asks for one, from
+what is there at that moment: a lone edit leaves at once and alone, an edit that comes while
+much else waits is in the very next batch, and under load the window fills by itself while the
+embedder is busy.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import trio
 
 from actors.messages import Batch, Claim
 from actors.packing import Window
+from actors.wake import Wake
 
 
 async def batcher(
@@ -17,28 +20,41 @@ async def batcher(
     batches: trio.MemorySendChannel[Batch],
     *,
     window: Window,
+    asked: Wake,
+    has_room: Wake,
 ) -> None:
-    """Send batches until the claims end and the window is empty."""
-    with claims, batches:
-        try:
-            while True:
-                if not window:
-                    window.add(await claims.receive())
-                fill(window, claims)
-                await batches.send(window.take())
-        except trio.EndOfChannel:
-            while window:
-                await batches.send(window.take())
+    """Send batches until the claims end and the window is empty.
 
-
-def fill(window: Window, claims: trio.MemoryReceiveChannel[tuple[Claim, ...]]) -> None:
-    """Take in what is waiting in the channel, as far as there is room.
-
-    Raises:
-        trio.EndOfChannel: upstream is done.
+    Args:
+        claims: what the poller claimed; without end, but never more than the window's room and
+            what is urgent.
+        batches: to the embedder.
+        window: what waits for a batch; nobody else changes it.
+        asked: rung by the embedder when it could take a batch.
+        has_room: to be rung when the window can take more.
     """
-    while window.has_room():
-        try:
-            window.add(claims.receive_nowait())
-        except trio.WouldBlock:
-            return
+    filled = Wake()
+    with claims, batches:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_in, claims, window, filled)
+            while True:
+                await asked.wait_rung()
+                while not window and not window.complete:
+                    await filled.wait_rung()
+                if not window:
+                    return
+                batch = window.take()
+                if window.has_room():
+                    has_room.ring()
+                await batches.send(batch)
+
+
+async def take_in(
+    claims: trio.MemoryReceiveChannel[tuple[Claim, ...]], window: Window, filled: Wake
+) -> None:
+    """Put claims into the window until they end."""
+    async for group in claims:
+        window.add(group)
+        filled.ring()
+    window.complete = True
+    filled.ring()

@@ -18,6 +18,7 @@ import trio
 
 from actors.messages import Batch, Encoded, Piece, Refused, Report, StateChange, WorkerState
 from actors.ports import Encoder, EncoderUnavailableError, Hop, RefusedTextError
+from actors.wake import Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,17 @@ async def embedder(
     hop: Hop,
     stopping: trio.Event,
     patience: Patience,
+    ask: Wake,
 ) -> None:
     """Encode batch after batch until they end, or until a stop finds the model away.
+
+    ``ask`` is rung whenever another batch could be taken.
 
     Raises:
         EncoderUnavailableError: the model stayed away for longer than the patience.
     """
     with batches, reports:
+        ask.ring()
         async for batch in batches:
             work = Work([batch.pieces] if batch.pieces else [])
             tried = 0
@@ -81,6 +86,7 @@ async def embedder(
             await reports.send(
                 Report(tuple(work.encoded), tuple(work.refused), batch.ready, work.encode_s)
             )
+            ask.ring()
 
 
 async def load_unless_stopping(encoder: Encoder, hop: Hop, stopping: trio.Event) -> bool:

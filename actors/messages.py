@@ -43,6 +43,8 @@ class Span:
     #: Range in characters of the entry's body that the chunk covers.
     start: int
     end: int
+    #: Titles of the headings that it stands under, outermost first.
+    headings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Claim:
     layout: tuple[Span, ...] = ()
     #: Only the chunks that have to be encoded, each text once.
     missing: tuple[Chunk, ...] = ()
+    #: Embeddings numbered up to this are encoded afresh, and take the place of the old ones.
+    renew_through: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """Which chunks go into one batch: pure, so that it can be tested and tuned by itself.
 
 A batch costs its padded size: the number of texts times the longest of them. The window
-holds what has been claimed and not yet sent. A batch is built around the most urgent piece,
-from the pieces nearest to it in length, so that nothing starves and little is padding.
+holds what has been claimed and not yet sent. A batch is built around the piece that is most
+urgent and has waited longest, from those of its priority that are nearest to it in length, so
+that little is padding and an edit is never slowed by company. One batch in several is built
+around the piece that has waited longest of all, so that nothing starves.
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ class BatchLimits:
     tokens: int = 2048
 
 
+#: One batch in so many is for what has waited longest, however urgent something else is.
+FAIR_SHARE = 10
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     """A piece in the window."""
 
     tokens: int
     arrival: int
-    urgency: tuple[int, int]
     piece: Piece
 
 
@@ -41,14 +46,18 @@ class Window:
         self._limits = limits
         self._capacity = capacity
         self._arrivals = 0
-        self._by_length: list[_Waiting] = []
+        self._taken = 0
+        #: By priority, and then by length.
+        self._waiting: dict[int, list[_Waiting]] = {}
         self._ready: list[Claim] = []
+        #: Whether nothing more will come.
+        self.complete = False
 
     def __len__(self) -> int:
-        return len(self._by_length) + len(self._ready)
+        return sum(map(len, self._waiting.values())) + len(self._ready)
 
     def has_room(self) -> bool:
-        """Whether more claims should be taken in before the next batch is sent."""
+        """Whether more than what is urgent should be taken in before the next batch is sent."""
         return len(self) < self._capacity
 
     def add(self, claims: Iterable[Claim]) -> None:
@@ -58,44 +67,51 @@ class Window:
                 self._ready.append(claim)
             for chunk in claim.missing:
                 self._arrivals += 1
-                waiting = _Waiting(
-                    chunk.tokens,
-                    self._arrivals,
-                    (claim.priority, self._arrivals),
-                    Piece(claim, chunk),
-                )
-                insort(self._by_length, waiting, key=_length)
+                waiting = _Waiting(chunk.tokens, self._arrivals, Piece(claim, chunk))
+                insort(self._waiting.setdefault(claim.priority, []), waiting, key=_length)
 
     def take(self) -> Batch:
         """Remove the next batch; it is empty only if the window is."""
         ready, self._ready = tuple(self._ready), []
-        if not self._by_length:
+        if not self._waiting:
             return Batch(ready=ready)
-        urgent = min(self._by_length, key=lambda waiting: waiting.urgency)
-        first = last = bisect_left(self._by_length, _length(urgent), key=_length)
-        while (grown := self._grow(first, last, urgent.tokens)) is not None:
+        self._taken += 1
+        oldest = {p: min(each, key=_arrival) for p, each in self._waiting.items()}
+        fair = self._taken % FAIR_SHARE == 0
+        priority = min(oldest, key=lambda p: (_arrival(oldest[p]) if fair else 0, p))
+        by_length, wanted = self._waiting[priority], oldest[priority]
+        first = last = bisect_left(by_length, _length(wanted), key=_length)
+        while (grown := self._grow(by_length, first, last, wanted.tokens)) is not None:
             first, last = grown
-        chosen = self._by_length[first : last + 1]
-        del self._by_length[first : last + 1]
+        chosen = by_length[first : last + 1]
+        del by_length[first : last + 1]
+        if not by_length:
+            del self._waiting[priority]
         return Batch(tuple(waiting.piece for waiting in chosen), ready)
 
-    def _grow(self, first: int, last: int, wanted: int) -> tuple[int, int] | None:
+    def _grow(
+        self, by_length: list[_Waiting], first: int, last: int, wanted: int
+    ) -> tuple[int, int] | None:
         """The range widened by the neighbour nearest in length, or None if none fits."""
         count = last - first + 2
         if count > self._limits.texts:
             return None
         options = []
         if first > 0:
-            shorter = self._by_length[first - 1].tokens
+            shorter = by_length[first - 1].tokens
             options.append((wanted - shorter, (first - 1, last)))
-        if last + 1 < len(self._by_length):
-            longer = self._by_length[last + 1].tokens
+        if last + 1 < len(by_length):
+            longer = by_length[last + 1].tokens
             options.append((longer - wanted, (first, last + 1)))
         for _, (low, high) in sorted(options):
-            if count * self._by_length[high].tokens <= self._limits.tokens:
+            if count * by_length[high].tokens <= self._limits.tokens:
                 return low, high
         return None
 
 
 def _length(waiting: _Waiting) -> tuple[int, int]:
     return waiting.tokens, waiting.arrival
+
+
+def _arrival(waiting: _Waiting) -> int:
+    return waiting.arrival

@@ -29,10 +29,11 @@ from actors.in_flight import InFlight
 from actors.lifecycle import RetryPolicy
 from actors.messages import Batch, Claim, Event, Report, StateChange, Statistics, WorkerState
 from actors.packing import BatchLimits, Window
-from actors.poller import Wake, poller
+from actors.poller import poller
 from actors.ports import Encoder, EncoderUnavailableError, Hop, Queue
 from actors.reporter import Assembly, reporter
 from actors.tally import Tally
+from actors.wake import Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ class Pipeline:
     async def _run_actors(self, *, drain: bool) -> None:
         """Run the two nurseries to their end."""
         options, hop = self.options, self.hop
-        to_batcher, from_poller = trio.open_memory_channel[tuple[Claim, ...]](1)
+        window, asked = Window(options.batch, options.window), Wake()
+        to_batcher, from_poller = trio.open_memory_channel[tuple[Claim, ...]](0)
         to_embedder, from_batcher = trio.open_memory_channel[Batch](0)
         to_reporter, from_embedder = trio.open_memory_channel[Report | StateChange](2)
         to_fanout, from_reporter = trio.open_memory_channel[Event](64)
@@ -151,6 +153,7 @@ class Pipeline:
                         hop=self.encoder_hop,
                         stopping=self._stopping,
                         patience=options.patience,
+                        ask=asked,
                     ),
                     from_batcher,
                     to_reporter,
@@ -179,6 +182,7 @@ class Pipeline:
                                 in_flight=self._in_flight,
                                 wake=self._wake,
                                 changed=self.changed,
+                                has_room=window.has_room,
                                 limit=options.claim_limit,
                                 poll_interval_s=options.poll_interval_s,
                                 drain=drain,
@@ -186,7 +190,7 @@ class Pipeline:
                             to_batcher,
                         )
                         intake.start_soon(
-                            partial(batcher, window=Window(options.batch, options.window)),
+                            partial(batcher, window=window, asked=asked, has_room=self._wake),
                             from_poller,
                             to_embedder,
                         )

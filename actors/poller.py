@@ -1,8 +1,8 @@
 """The poller: takes due entries from the queue, and sleeps until there may be more.
 
 It waits for whichever comes first: a wake in this process, another connection's commit, or
-the time at which the next entry falls due. Back-pressure reaches it through its channel:
-while the batcher has enough, it claims nothing.
+the time at which the next entry falls due. While the batcher has enough, it claims only what
+somebody waits for: an edit does not stand in line behind what was claimed in bulk.
 """
 
 from __future__ import annotations
@@ -15,22 +15,7 @@ import trio
 from actors.in_flight import InFlight
 from actors.messages import Claim
 from actors.ports import Hop, Queue
-
-
-class Wake:
-    """A bell that the one who waits hears even if it rang before."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def ring(self) -> None:
-        """Let the waiter go on, now or when it next waits."""
-        self._event.set()
-
-    async def wait_rung(self) -> None:
-        """Return as soon as the bell has been rung since the last return."""
-        await self._event.wait()
-        self._event = trio.Event()
+from actors.wake import Wake
 
 
 async def poller(
@@ -41,6 +26,7 @@ async def poller(
     in_flight: InFlight,
     wake: Wake,
     changed: Callable[[], bool],
+    has_room: Callable[[], bool],
     limit: int,
     poll_interval_s: float,
     drain: bool,
@@ -48,20 +34,24 @@ async def poller(
     """Claim due entries and send them on; in a drain, return once nothing is unfinished.
 
     ``changed`` says, without blocking, whether another connection has committed since it was
-    last asked.
+    last asked; ``has_room``, whether the batcher can take more than what is urgent. Whoever
+    makes room rings the bell.
     """
     with claims:
         while True:
             # A hop cannot be cut in two: when a stop arrives meanwhile, its result is still
             # returned, and the claims are known to be in flight before the stop is felt.
-            found = await hop(queue.claim, limit)
+            urgent = not has_room()
+            found = await hop(queue.claim, limit, urgent)
             if found.claims:
                 in_flight.enter(found.claims)
                 await claims.send(found.claims)
-            elif drain and not found.unfinished:
+            elif drain and not urgent and not found.unfinished:
                 return
             else:
-                due = math.inf if found.next_due_s is None else max(0.0, found.next_due_s)
+                # Without room, what falls due will be taken when there is some, and not before.
+                waits = urgent or found.next_due_s is None
+                due = math.inf if waits else max(0.0, found.next_due_s or 0.0)
                 await wait_work_possible(wake, changed, due, poll_interval_s)
 
 

@@ -55,8 +55,12 @@ class Settled:
 class Queue(Protocol):
     """The durable queue, seen by one worker."""
 
-    def claim(self, limit: int) -> Claimed:
-        """Claim up to ``limit`` due entries, after rescuing those whose lease has expired."""
+    def claim(self, limit: int, urgent: bool = False) -> Claimed:
+        """Claim up to ``limit`` due entries, after rescuing those whose lease has expired.
+
+        ``urgent`` leaves out all but those that somebody waits for. Otherwise these go first,
+        but a part is kept for the others, so that they move on however many edits come.
+        """
         ...
 
     def settle(self, encoded: Sequence[Encoded], endings: Sequence[Ending]) -> Settled:

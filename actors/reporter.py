@@ -18,9 +18,9 @@ import trio
 from actors.in_flight import InFlight
 from actors.lifecycle import Embedded, Failed, Occurrence, RetryPolicy, Status, after
 from actors.messages import Claim, Encoded, Event, Report, StateChange
-from actors.poller import Wake
 from actors.ports import Ending, Hop, Queue, Settled
 from actors.tally import Tally
+from actors.wake import Wake
 
 
 @dataclass

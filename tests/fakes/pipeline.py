@@ -196,7 +196,7 @@ class FakeQueue:
         changed, self._seen = foreign != self._seen, foreign
         return changed
 
-    def claim(self, limit: int) -> Claimed:
+    def claim(self, limit: int, urgent: bool = False) -> Claimed:
         """Rescue what has expired, and claim what is due: most urgent, then oldest, first."""
         if "claim" in self.fail_points:
             self.fail_points["claim"]()
@@ -209,6 +209,8 @@ class FakeQueue:
         due = sorted(
             (row for row in waiting if row.due_at() <= now), key=lambda r: (r.priority, r.revision)
         )
+        if urgent:
+            due = [row for row in due if row.priority == INTERACTIVE]
         claims = tuple(self._claim(row, now) for row in due[:limit])
         if claims:
             self._commit()

@@ -1,6 +1,7 @@
 """The batcher alone: it never waits for company, and packs well when it has it."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -9,15 +10,40 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.batcher import batcher
 from actors.packing import BatchLimits, Window
+from actors.wake import Wake
 from tests.fakes.pipeline import INTERACTIVE, claim, pieces
+
+
+@dataclass
+class WayOut:
+    """What the embedder has of the batcher: it asks, and receives."""
+
+    channel: trio.MemoryReceiveChannel
+    asked: Wake
+    has_room: Wake
+
+    async def receive(self):
+        self.asked.ring()
+        return await self.channel.receive()
+
+    async def rest(self):
+        batches = []
+        while True:
+            try:
+                batches.append(await self.receive())
+            except trio.EndOfChannel:
+                return batches
 
 
 def start(nursery, *, limits=BatchLimits(texts=4), capacity=16, buffer=math.inf):
     """A batcher; returns the way in and the way out, which has no buffer."""
     to_batcher, claims = trio.open_memory_channel(buffer)
     batches, from_batcher = trio.open_memory_channel(0)
-    nursery.start_soon(partial(batcher, window=Window(limits, capacity)), claims, batches)
-    return to_batcher, from_batcher
+    window, asked, has_room = Window(limits, capacity), Wake(), Wake()
+    nursery.start_soon(
+        partial(batcher, window=window, asked=asked, has_room=has_room), claims, batches
+    )
+    return to_batcher, WayOut(from_batcher, asked, has_room)
 
 
 def singles(count, first=0):
@@ -26,10 +52,6 @@ def singles(count, first=0):
 
 def entries(batch):
     return {piece.claim.entry_id for piece in batch.pieces}
-
-
-async def rest(batches):
-    return [batch async for batch in batches]
 
 
 async def test_a_lone_edit_leaves_at_once_and_alone(nursery, autojump_clock):
@@ -48,64 +70,62 @@ async def test_claims_at_hand_are_packed_together(nursery, autojump_clock):
     claims, batches = start(nursery)
     for one in singles(3):
         claims.send_nowait((one,))
+    await wait_all_tasks_blocked()
     assert entries(await batches.receive()) == {"e0", "e1", "e2"}
 
 
 async def test_the_window_fills_while_the_embedder_is_busy(nursery, autojump_clock):
     claims, batches = start(nursery)
-    first, *others = singles(9)
-    claims.send_nowait((first,))
-    await wait_all_tasks_blocked()  # the first is offered alone, and nobody takes it yet
-    for one in others:
+    for one in singles(9):
         claims.send_nowait((one,))
+        await wait_all_tasks_blocked()
     claims.close()
-    assert [len(batch.pieces) for batch in await rest(batches)] == [1, 4, 4]
+    assert [len(batch.pieces) for batch in await batches.rest()] == [4, 4, 1]
 
 
-async def test_an_interactive_edit_goes_before_what_waits(nursery, autojump_clock):
+async def test_an_interactive_edit_is_in_the_very_next_batch_and_alone(nursery, autojump_clock):
     claims, batches = start(nursery)
     await claims.send(tuple(singles(12)))
+    await batches.receive()
     await wait_all_tasks_blocked()
     await claims.send((claim("edit", "typed", priority=INTERACTIVE),))
-    await batches.receive()  # this one was offered already
-    assert "edit" in entries(await batches.receive())
+    await wait_all_tasks_blocked()
+    assert entries(await batches.receive()) == {"edit"}
+    assert len((await batches.receive()).pieces) == 4
 
 
-@pytest.mark.parametrize("group", [1, 3])
-async def test_a_full_window_holds_upstream_back(nursery, autojump_clock, group):
-    capacity, texts = 8, 4
-    claims, batches = start(nursery, limits=BatchLimits(texts), capacity=capacity, buffer=0)
-    accepted = 0
+async def test_it_takes_in_what_is_sent_however_full_it_is(nursery, autojump_clock):
+    claims, batches = start(nursery, capacity=2, buffer=0)
+    with trio.fail_after(1):
+        for one in singles(9):
+            await claims.send((one,))
+    assert len((await batches.receive()).pieces) == 4
 
-    async def feed():
-        nonlocal accepted
-        while True:
-            await claims.send(tuple(singles(group, first=accepted)))
-            accepted += group
 
-    nursery.start_soon(feed)
-    received = 0
-    for _ in range(10):
-        received += len((await batches.receive()).pieces)
-        await wait_all_tasks_blocked()
-        held = accepted - received
-        assert held < capacity + texts + group
-    assert received > 10  # under load it is not one by one
-    nursery.cancel_scope.cancel()
+async def test_it_rings_when_there_is_room_again(nursery, autojump_clock):
+    claims, batches = start(nursery, capacity=6)
+    await claims.send(tuple(singles(12)))
+    await batches.receive()
+    with trio.move_on_after(1) as full:
+        await batches.has_room.wait_rung()
+    assert full.cancelled_caught
+    await batches.receive()
+    with trio.fail_after(1):
+        await batches.has_room.wait_rung()
 
 
 async def test_the_end_of_claims_flushes_the_window(nursery, autojump_clock):
     claims, batches = start(nursery)
     await claims.send((claim("big", *map(str, range(10))),))
     claims.close()
-    assert [len(batch.pieces) for batch in await rest(batches)] == [4, 4, 2]
+    assert [len(batch.pieces) for batch in await batches.rest()] == [4, 4, 2]
 
 
 async def test_the_end_finds_it_waiting_for_claims(nursery, autojump_clock):
     claims, batches = start(nursery)
     await wait_all_tasks_blocked()
     claims.close()
-    assert await rest(batches) == []
+    assert await batches.rest() == []
 
 
 async def test_claims_with_nothing_missing_need_no_company(nursery, autojump_clock):
@@ -117,10 +137,11 @@ async def test_claims_with_nothing_missing_need_no_company(nursery, autojump_clo
 
 
 async def test_it_ends_when_the_embedder_is_gone(autojump_clock):
-    with pytest.RaisesGroup(trio.BrokenResourceError):
+    with pytest.RaisesGroup(trio.BrokenResourceError, flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
             claims, batches = start(nursery, buffer=0)
-            batches.close()
+            batches.channel.close()
+            batches.asked.ring()
             await claims.send((claim("a", "text"),))
 
 
@@ -129,6 +150,6 @@ async def test_a_cancellation_closes_both_ends(autojump_clock):
         claims, batches = start(nursery)
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert await rest(batches) == []
+    assert await batches.rest() == []
     with pytest.raises(trio.BrokenResourceError):
         await claims.send(())

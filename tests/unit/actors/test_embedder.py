@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from actors.embedder import Patience, embedder, refusal
 from actors.messages import Batch, Report, StateChange, WorkerState
 from actors.ports import EncoderUnavailableError, RefusedTextError
+from actors.wake import Wake
 from tests.fakes.pipeline import Gate, ScriptedEncoder, claim, inline, pieces, vector_of
 
 TEXTS = [f"t{n}" for n in range(8)]
@@ -50,6 +51,7 @@ class Embedding:
                     hop=self.hop,
                     stopping=self.stopping,
                     patience=self.patience,
+                    ask=Wake(),
                 )
             )
             async for message in from_embedder:

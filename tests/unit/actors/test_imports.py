@@ -16,6 +16,7 @@ FORBIDDEN = {
     "pyrite/entries": (*FACES, "pyrite.services", "pyrite.storage", "pyrite.encoders"),
     "pyrite/storage": (*FACES, "pyrite.services"),
     "pyrite/encoders": (*FACES, "pyrite.services"),
+    "pyrite/neighbours": (*FACES, "pyrite.services", "pyrite.encoders", "pyrite.storage.sqlite"),
     "pyrite/services": FACES,
 }
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.messages import Batch
-from actors.packing import BatchLimits, Window
-from tests.fakes.pipeline import chunk, claim
+from actors.packing import FAIR_SHARE, BatchLimits, Window
+from tests.fakes.pipeline import chunk, claim, pieces
 
 limits = st.builds(BatchLimits, texts=st.integers(1, 9), tokens=st.integers(1, 600))
 
@@ -66,17 +66,40 @@ def test_the_limits_hold_for_all_but_a_single_text(limits, groups):
 
 
 @given(limits, workloads())
-def test_the_most_urgent_piece_is_in_every_batch(limits, groups):
-    window, waiting = Window(limits, 64), []
+def test_the_most_urgent_piece_is_in_every_batch_but_a_fair_share(limits, groups):
+    window, waiting, turn = Window(limits, 64), [], 0
     for group in [*groups, *[()] * 300]:
         window.add(group)
         waiting += [(c.priority, key) for c in group for key in wanted([c])]
         taken = waiting_of(window.take().pieces)
         if waiting:
+            turn += 1
             # min() keeps the first of equals, which arrived first.
-            assert min(waiting, key=lambda one: one[0])[1] in taken
+            urgent = min(waiting, key=lambda one: one[0])
+            assert (waiting[0] if turn % FAIR_SHARE == 0 else urgent)[1] in taken
         waiting = [one for one in waiting if one[1] not in taken]
     assert not waiting
+
+
+@given(limits, workloads())
+def test_a_batch_is_of_one_priority(limits, groups):
+    for batch in run(Window(limits, 64), groups):
+        assert len({piece.claim.priority for piece in batch.pieces}) <= 1
+
+
+def test_what_waits_in_bulk_moves_on_however_many_edits_come():
+    window = Window(BatchLimits(texts=1), 64)
+    window.add([claim(f"bulk {n}", f"bulk {n}", priority=1) for n in range(3)])
+    order = []
+    for number in range(30):
+        window.add([claim(f"edit {number}", f"edit {number}", priority=0)])
+        order += [piece.claim.entry_id for piece in window.take().pieces]
+    assert [entry_id for entry_id in order if entry_id.startswith("bulk")] == [
+        "bulk 0",
+        "bulk 1",
+        "bulk 2",
+    ]
+    assert order[:9] == [f"edit {n}" for n in range(9)]
 
 
 @given(limits, workloads())
@@ -111,13 +134,17 @@ def test_there_is_room_below_the_capacity(capacity, added):
 def test_a_batch_is_closed_only_by_a_limit_or_by_the_end(limits, groups):
     """No room is given away: neither neighbour in length would have fitted in."""
     window = Window(limits, 10_000)
-    window.add(c for group in groups for c in group)
+    claims = [c for group in groups for c in group]
+    window.add(claims)
+    left = list(pieces(*claims))
     while window:
         batch = window.take()
+        left = [piece for piece in left if piece not in batch.pieces]
         if not batch.pieces or len(batch.pieces) == limits.texts:
             continue
         longest = max(piece.chunk.tokens for piece in batch.pieces)
-        rest = sorted(waiting.tokens for waiting in window._by_length)
+        priority = batch.pieces[0].claim.priority
+        rest = sorted(p.chunk.tokens for p in left if p.claim.priority == priority)
         if shorter := [n for n in rest if n <= longest]:
             assert (len(batch.pieces) + 1) * max(longest, shorter[-1]) > limits.tokens
         if longer := [n for n in rest if n > longest]:

@@ -9,8 +9,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.in_flight import InFlight
-from actors.poller import Wake, poller
+from actors.poller import poller
 from actors.ports import Claimed
+from actors.wake import Wake
 from tests.fakes.pipeline import Gate, claim, inline
 
 NOTHING = Claimed(unfinished=1)
@@ -23,10 +24,12 @@ class Script:
     answers: list[Claimed] = field(default_factory=list)
     looks: list[float] = field(default_factory=list)
     limits: list[int] = field(default_factory=list)
+    urgent: list[bool] = field(default_factory=list)
 
-    def claim(self, limit):
+    def claim(self, limit, urgent):
         self.looks.append(trio.current_time())
         self.limits.append(limit)
+        self.urgent.append(urgent)
         return self.answers.pop(0) if self.answers else NOTHING
 
 
@@ -38,6 +41,7 @@ class Polling:
     wake: Wake = field(default_factory=Wake)
     in_flight: InFlight = field(default_factory=InFlight)
     foreign_commit: bool = False
+    room: bool = True
     done: bool = False
 
     def changed(self):
@@ -55,6 +59,7 @@ class Polling:
                 in_flight=self.in_flight,
                 wake=self.wake,
                 changed=self.changed,
+                has_room=lambda: self.room,
                 limit=7,
                 poll_interval_s=poll_interval_s,
                 drain=drain,
@@ -167,6 +172,25 @@ async def test_claims_are_in_flight_before_a_cancellation_is_felt(nursery, autoj
         claims.receive_nowait()
 
 
+async def test_without_room_only_what_is_urgent_is_claimed(nursery, autojump_clock):
+    polling = Polling(Script(), room=False)
+    polling.start(nursery, drain=True)
+    await trio.sleep(1)
+    polling.foreign_commit = True
+    await trio.sleep(1)
+    polling.room = True
+    polling.wake.ring()
+    await trio.sleep(1)
+    assert polling.queue.urgent == [True, True, False]
+
+
+async def test_a_drain_does_not_end_for_want_of_room(nursery, autojump_clock):
+    polling = Polling(Script([Claimed(unfinished=0)]), room=False)
+    polling.start(nursery, drain=True)
+    await trio.sleep(1)
+    assert not polling.done
+
+
 async def test_nothing_is_claimed_while_downstream_is_full(nursery, autojump_clock):
     polling = Polling(Script([Claimed((claim(f"e{n}"),)) for n in range(9)]))
     claims = polling.start(nursery, buffer=1)
@@ -181,7 +205,7 @@ async def test_nothing_is_claimed_while_downstream_is_full(nursery, autojump_clo
 
 async def test_a_bug_in_the_queue_is_not_swallowed(autojump_clock):
     class Broken(Script):
-        def claim(self, limit):
+        def claim(self, limit, urgent):
             raise KeyError("bug")
 
     with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="bug")):

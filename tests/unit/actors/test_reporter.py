@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from actors.in_flight import InFlight
 from actors.lifecycle import RetryPolicy, Status, Transition
 from actors.messages import Refused, Report, StateChange, WorkerState
-from actors.poller import Wake
 from actors.ports import Settled
 from actors.reporter import Assembly, reporter
 from actors.tally import Tally
+from actors.wake import Wake
 from tests.fakes.pipeline import Gate, claim, encoded, event, ids, inline, pieces
 
 NOW = 1000.0
