@@ -58,6 +58,10 @@ class StorageError(PyriteError):
     """The database cannot be opened, or is damaged."""
 
 
+class CacheFileError(PyriteError):
+    """A file of embeddings cannot be read or written."""
+
+
 class NewerDatabaseError(StorageError):
     """The database was made by a later version of Pyrite."""
 

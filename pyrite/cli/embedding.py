@@ -93,6 +93,10 @@ class _Drain:
         """Count entries that have ended since the start against those that have not."""
         base = None
         while True:
+            if self._worker.building is not None:
+                self._bar.show(*self._worker.building, "building the graph of neighbours")
+                await trio.sleep(_TICK_S)
+                continue
             counts = await trio.to_thread.run_sync(self._app.storage.counts, self._kb)
             ended = counts.done + counts.failed
             base = ended if base is None else min(base, ended)

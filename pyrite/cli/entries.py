@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyrite.cli.context import App, Decorator, json_option, kb_option, pass_app
+from pyrite.cli.filters import filter_options, filters_of
 from pyrite.cli.output import note, print_json, say, table
 
 if TYPE_CHECKING:
@@ -177,14 +178,14 @@ def delete(
 
 
 @click.command("list")
-@click.option("--type", "entry_type", metavar="TYPE", help="Only of this type.")
-@click.option("--tag", help="Only with this tag.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip so many first.")
-@kb_option("Only of this knowledge base.")
+@filter_options
 @json_option()
 @pass_app
-def list_entries(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> None:
+def list_entries(
+    app: App, /, *, limit: int | None, offset: int, as_json: bool, **given: Any
+) -> None:
     """List entries.
 
     \b
@@ -192,7 +193,7 @@ def list_entries(app: App, /, *, kb: str | None, as_json: bool, **given: Any) ->
       pyrite list --tag ops
       pyrite list --kb notes --limit 20 --json
     """
-    found = app.kbs.list_entries(kb, **given)
+    found = app.kbs.list_entries(filters_of(given), limit=limit, offset=offset)
     if as_json:
         print_json({"entries": [_as_dict(stored) for stored in found]})
         return

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyrite.cli.cache import cache
 from pyrite.cli.context import App, json_option, kb_option
 from pyrite.cli.output import count, duration, entries, moment, note, print_json, say, table
 from pyrite.errors import NotFoundError
@@ -23,6 +24,9 @@ _NAMED = 10
 @click.group()
 def index() -> None:
     """Read folders into the index, and embed what is queued."""
+
+
+index.add_command(cache)
 
 
 @index.command()

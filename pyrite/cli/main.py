@@ -32,7 +32,7 @@ Exit codes: 0 done, 1 something failed, 2 wrong usage, 70 a bug in Pyrite,
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context, *, debug: bool) -> None:
-    """Search folders of Markdown by meaning.
+    """Search folders of Markdown by meaning and by words.
 
     \b
     Example:
@@ -47,7 +47,7 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
 
 for command in (
     *(kb.kb, entries.create, entries.update, entries.get, entries.delete, entries.list_entries),
-    *(index.index, search.search, doctor.doctor, config.config, handbook.handbook),
+    *(index.index, search.search, search.related, doctor.doctor, config.config, handbook.handbook),
 ):
     cli.add_command(command)
 

@@ -4,13 +4,20 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+
+
+#: What takes longer than this is announced, in seconds.
+_SLOW_S = 1.0
 
 
 def say(text: str = "") -> None:
@@ -21,6 +28,19 @@ def say(text: str = "") -> None:
 def note(text: str) -> None:
     """Print a line beside the answer: progress, warnings, what to do next."""
     print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def announced(text: str, *, quiet: bool = False) -> Iterator[None]:
+    """Say what takes so long, if it does."""
+    timer = threading.Timer(_SLOW_S, note, [text])
+    timer.daemon = True
+    if not quiet:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def print_json(value: object) -> None:
@@ -45,6 +65,13 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         drawn.add_row(*map(Text, row))
     Console().print(drawn)
+
+
+def bold(text: str) -> str:
+    """The text emphasised, where a person looks on at a terminal that can show it."""
+    given = os.environ.get
+    plain = not sys.stdout.isatty() or given("NO_COLOR") or given("TERM") == "dumb"
+    return text if plain else f"\x1b[1m{text}\x1b[0m"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

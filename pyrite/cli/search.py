@@ -1,17 +1,39 @@
-"""``pyrite search``: by meaning."""
+"""``pyrite search | related``: by meaning and by words, and what is near an entry."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyrite.cli.context import App, json_option, kb_option, pass_app
-from pyrite.cli.output import duration, entries, note, print_json, say
+from pyrite.cli.context import App, json_option, pass_app
+from pyrite.cli.filters import filter_options, filters_of
+from pyrite.cli.output import announced, bold, duration, entries, note, print_json, say
+
+if TYPE_CHECKING:
+    from pyrite.services.excerpts import Excerpt
+    from pyrite.services.freshness import Pending, Waited
+    from pyrite.services.search import Scores
+
+_MODES = ("hybrid", "semantic", "keyword")
+
+_FRESHNESS = {
+    "fresh": "",
+    "stale": "  (changed since it was embedded)",
+    "missing": "  (not embedded yet)",
+}
 
 
 @click.command()
 @click.argument("query")
+@click.option(
+    "--mode",
+    type=click.Choice(_MODES),
+    default="hybrid",
+    show_default=True,
+    help="By meaning, by words, or both.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(min=1, max=1000),
@@ -19,39 +41,164 @@ from pyrite.cli.output import duration, entries, note, print_json, say
     show_default=True,
     help="Entries to find, at most.",
 )
-@kb_option("Only in this knowledge base.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip so many first.")
+@click.option(
+    "--wait-for",
+    type=int,
+    metavar="REVISION",
+    help="Wait until this write can be found by meaning.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="How long to wait for it, in seconds.",
+)
+@filter_options
 @json_option()
 @pass_app
-def search(app: App, query: str, *, limit: int, kb: str | None, as_json: bool) -> None:
-    """Find the entries nearest in meaning to QUERY.
+def search(app: App, /, query: str, *, as_json: bool, **given: Any) -> None:
+    """Find entries by meaning and by words.
+
+    A text in "double quotes" has to stand in an entry as it is for the words to find it.
 
     \b
     Examples:
       pyrite search "how long do we keep backups?"
       pyrite search "release process" --kb notes --limit 3 --json
+      pyrite search '"error 137"' --mode keyword
+      pyrite search standup --tag team --since 2026-11-01 --field author=Kim
     """
-    from pyrite.services.search import SearchService, check_query  # noqa: PLC0415
+    from pyrite.services.query import Mode, SearchRequest  # noqa: PLC0415
 
-    check_query(query, limit)
-    if kb is not None:
-        app.kbs.kb(kb)
-    if not as_json and app.storage.counts(kb).done:
-        note("loading the model ...")
-    result = SearchService(app.storage, app.encoder).search(query, kb=kb, limit=limit)
+    request = SearchRequest(
+        query=query,
+        mode=Mode(given["mode"]),
+        filters=filters_of(given),
+        limit=given["limit"],
+        offset=given["offset"],
+        wait_for=given["wait_for"],
+        timeout_s=given["timeout"],
+    )
+    request.check()
+    app.kbs.check_filters(request.filters)
+    waits = request.wait_for is not None and request.mode is not Mode.KEYWORD
+    what = f"waiting for revision {request.wait_for}" if waits else "loading the model"
+    with announced(f"{what} ...", quiet=as_json):
+        result = app.search.search(request)
     if as_json:
         print_json(asdict(result))
         return
-    for hit in result.hits:
-        say(f"{hit.score:5.3f}  {hit.title}")
-        say(f"       {hit.kb}/{hit.id}" + (" (changed since)" if hit.freshness == "stale" else ""))
-        say(f"       {hit.snippet}")
+    if result.waited is not None:
+        _waited(result.waited)
+    for place, hit in enumerate(result.hits, request.offset + 1):
+        say(f"{place:>3}  {bold(hit.title)}")
+        where = " > ".join((f"{hit.kb}/{hit.id}", *hit.passage.headings))
+        say(f"     {where}{_FRESHNESS[hit.freshness]}")
+        if hit.passage.text:
+            say(f"     {_highlighted(hit.passage)}")
+        say(f"     {_why(hit.scores)}")
         say()
     if not result.hits:
-        note("Nothing is embedded yet that could be found.")
-    pending, failed = result.freshness.pending, result.freshness.failed
-    if pending:
-        age = result.freshness.oldest_pending_age_s
+        note("Nothing was found.")
+    elif result.more:
+        note(f"There is more: --offset {request.offset + len(result.hits)}")
+    if result.warning is not None:
+        note(f"Note: {result.warning}")
+    if request.mode is not Mode.KEYWORD:
+        _not_searched(result.freshness)
+
+
+@click.command()
+@click.argument("entry_id", metavar="ID")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1, max=1000),
+    default=10,
+    show_default=True,
+    help="Entries to find, at most.",
+)
+@click.option("--of", metavar="NAME", help="The knowledge base that ID is in.")
+@filter_options
+@json_option()
+@pass_app
+def related(
+    app: App, /, entry_id: str, *, limit: int, of: str | None, as_json: bool, **given: Any
+) -> None:
+    """Find the entries that are about the same as entry ID.
+
+    Two entries are near if some of their passages are. The options on knowledge bases, types
+    and so on say which entries may be found; --of says where ID itself is, and may be left out
+    where there is only one knowledge base. No model is loaded.
+
+    \b
+    Examples:
+      pyrite related ops/backups
+      pyrite related ops/backups --of notes --kb wiki --limit 5 --json
+    """
+    from pyrite.services.related import related as find  # noqa: PLC0415
+
+    filters = filters_of(given)
+    app.kbs.check_filters(filters)
+    stored = app.kbs.get_entry(app.kb_named(of).name, entry_id)
+    key = stored.kb, stored.entry.id
+    result = find(app.storage, app.search.neighbourhood(), key, filters, limit)
+    if as_json:
+        print_json(asdict(result))
+        return
+    for place, hit in enumerate(result.hits, 1):
+        say(f"{place:>3}  {bold(hit.title)}")
+        where = " > ".join((f"{hit.kb}/{hit.id}", *hit.passage.headings))
+        say(f"     {where}{_FRESHNESS[hit.freshness]}")
+        if hit.passage.text:
+            say(f"     {hit.passage.text}")
+        say(f"     meaning {hit.score:.3f}")
+        say()
+    if result.embedded == "missing":
+        note(f"{entry_id} is not embedded yet: `pyrite index embed` embeds it.")
+    elif not result.hits:
+        note("Nothing was found.")
+    _not_searched(result.freshness)
+
+
+def _highlighted(passage: Excerpt) -> str:
+    """The excerpt with the query's words emphasised."""
+    text, place = "", 0
+    for start, end in passage.highlights:
+        text += passage.text[place:start] + bold(passage.text[start:end])
+        place = end
+    return text + passage.text[place:]
+
+
+def _why(scores: Scores) -> str:
+    """What brought a hit where it is."""
+    parts = []
+    if scores.semantic_rank is not None:
+        parts.append(f"meaning #{scores.semantic_rank} ({scores.semantic:.3f})")
+    if scores.keyword_rank is not None:
+        parts.append(f"words #{scores.keyword_rank} ({scores.keyword:.2f})")
+    return ", ".join(parts)
+
+
+def _waited(waited: Waited) -> None:
+    what = {
+        "failed": "could not be embedded; `pyrite index embed --failed` says why",
+        "superseded": "is no longer the present one: its entry was changed or deleted",
+        "timed_out": f"is still queued after {duration(waited.seconds)}; `pyrite index embed` "
+        "embeds it if no worker does",
+    }
+    if waited.outcome in what:
+        note(f"Note: revision {waited.revision} {what[waited.outcome]}.")
+
+
+def _not_searched(freshness: Pending) -> None:
+    if freshness.pending:
+        age = freshness.oldest_pending_age_s
         since = "" if age is None else f", the oldest for {duration(age)}"
-        note(f"Not searched: {entries(pending)} still to be embedded{since}.")
-    if failed:
-        note(f"Not searched: {entries(failed)} failed; see `pyrite index embed --failed`.")
+        note(f"Not searched by meaning: {entries(freshness.pending)} still to be embedded{since}.")
+    if freshness.failed:
+        note(
+            f"Not searched by meaning: {entries(freshness.failed)} failed; "
+            "see `pyrite index embed --failed`."
+        )

@@ -52,6 +52,7 @@ def examine(settings: Settings, open_storage: Callable[[], Storage]) -> Iterator
     try:
         storage = open_storage()
         yield from database(settings, storage)
+        yield from vectors(settings, storage)
         yield from queue(settings, storage)
         for kb in storage.kbs():
             yield from folder(FolderSync(storage, settings), storage, kb.name)
@@ -110,6 +111,33 @@ def database(settings: Settings, storage: Storage) -> Iterator[Finding]:
             "database",
             f"{name}: {what}",
             _MAKE_ANEW,
+        )
+
+
+def vectors(settings: Settings, storage: Storage) -> Iterator[Finding]:
+    """How many embeddings there are, and how they are searched."""
+    for model in storage.models():
+        state = storage.embedding_state(model.model_id)
+        if not state.count:
+            continue
+        text = f"{state.count:,} of {model.name}"
+        if state.count <= settings.exact_vectors:
+            yield Finding(Level.OK, "embeddings", f"{text}, all compared with at each search")
+            continue
+        # Imported only here: it brings numpy.
+        from pyrite.neighbours.files import Standing  # noqa: PLC0415
+        from pyrite.neighbours.opening import examined  # noqa: PLC0415
+
+        standing = examined(storage, model.model_id, settings.graphs_path)
+        if standing is Standing.USABLE:
+            yield Finding(Level.OK, "embeddings", f"{text}, searched by a graph that is whole")
+            continue
+        where = settings.graphs_path
+        yield Finding(
+            Level.WARNING,
+            "embeddings",
+            f"{text}; the graph of neighbours in {where} is {standing.value}",
+            f"delete the folder {where} if it is there; `pyrite index embed` builds the graph",
         )
 
 

@@ -13,6 +13,8 @@ from pyrite.services.process import is_dead
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Failure, LastError, QueueCounts, StoredEntry, WorkerRow
 
+DAY_S = 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class EmbedStatus:
@@ -103,6 +105,11 @@ class EmbeddingService:
     def reembed(self, kb: str | None = None) -> int:
         """Queue every entry to be encoded afresh; returns how many."""
         return self._storage.reembed(kb, now=self._clock(), force=True, other_than=None)
+
+    def collect_unused(self, *, everything: bool = False) -> int:
+        """Delete embeddings that no entry has used for long, or at all; returns how many."""
+        unused_s = 0.0 if everything else self._settings.unused_days * DAY_S
+        return self._storage.collect_unused(now=self._clock(), unused_s=unused_s)
 
     def embed_entry(self, encoder: TextEncoder, kb: str, entry_id: str) -> StoredEntry:
         """Embed one entry now, through the same claim and the same guarded end as a worker's.

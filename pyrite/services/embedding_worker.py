@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import outcome
 import trio
 
 from actors.embedder import Patience
 from actors.fanout import Subscription
 from actors.messages import Statistics
-from actors.pipeline import Pipeline, PipelineOptions
+from actors.pipeline import Pipeline, PipelineOptions, cause
 from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import ModelError
+from pyrite.services.encoding_thread import EncodingThread
+from pyrite.services.graph_upkeep import GraphUpkeep
 from pyrite.services.worker_queue import WorkerQueue, batch_limits, open_queue, retry_policy
 from pyrite.storage.protocol import Storage
 
@@ -50,6 +53,7 @@ class EmbeddingWorker:
         self._settings = settings
         self._clock = clock
         self._pipeline: Pipeline | None = None
+        self._upkeep: GraphUpkeep | None = None
         self._stopped = False
 
     async def process_queue(self, kb: str | None = None) -> Statistics:
@@ -91,21 +95,58 @@ class EmbeddingWorker:
         """The worker's numbers now."""
         return Statistics() if self._pipeline is None else self._pipeline.statistics()
 
+    @property
+    def building(self) -> tuple[int, int] | None:
+        """While the graph of neighbours is being built: how many embeddings of how many."""
+        return None if self._upkeep is None else self._upkeep.building
+
     async def _run(self, options: PipelineOptions, *, kb: str | None, drain: bool) -> Statistics:
         queue = await trio.to_thread.run_sync(
             open_queue, self._storage, self._encoder, self._settings, self._clock, kb
         )
-        self._pipeline = Pipeline(queue, self._encoder, self._storage.changed, options, self._clock)
+        self._upkeep = GraphUpkeep(self._storage, queue.model_id, self._settings)
+        thread = EncodingThread(self._settings.niceness)
+        self._pipeline = Pipeline(
+            queue,
+            self._encoder,
+            self._storage.changed,
+            options,
+            self._clock,
+            encoder_hop=thread,
+        )
         if self._stopped:
             self._pipeline.stop()
         # A worker that crashes stays on record, so that the next one knows it for dead and
         # frees its claims at once. Every other end takes it off.
         try:
-            statistics = await self._pipeline.run(drain=drain)
+            statistics = await self._run_beside_upkeep(drain=drain)
         except (trio.Cancelled, ModelError):
             await _close(queue)
             raise
+        finally:
+            thread.close()
         await _close(queue)
+        return statistics
+
+    async def _run_beside_upkeep(self, *, drain: bool) -> Statistics:
+        """Run the pipeline; in a drain, the graph is brought up to date at the end."""
+        assert self._pipeline is not None
+        assert self._upkeep is not None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._upkeep.run)
+                # Unwrapped out of the nursery, which would put what went wrong into a group.
+                ended = await outcome.acapture(self._pipeline.run, drain=drain)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            # A cancellation is felt again below; anything else is a bug of the upkeep's.
+            _, bugs = group.split(trio.Cancelled)
+            if bugs is not None:
+                raise cause(bugs) from None
+        await trio.lowlevel.checkpoint_if_cancelled()
+        statistics = ended.unwrap()
+        if drain and not self._stopped:
+            await self._upkeep.update()
         return statistics
 
 

@@ -42,8 +42,9 @@ from pyrite.services.entry_files import (
     writing_to,
 )
 from pyrite.services.knowledge_bases import KnowledgeBases
-from pyrite.storage.protocol import Storage, Writing
-from pyrite.storage.records import INTERACTIVE, FileRow, Record, StoredEntry
+from pyrite.services.query import check_filters
+from pyrite.storage.protocol import EVERYTHING, Storage, Writing
+from pyrite.storage.records import INTERACTIVE, FileRow, Filters, Record, StoredEntry
 
 #: How often a write is tried again when another writer was faster.
 _TRIES = 5
@@ -91,18 +92,27 @@ class KBService(KnowledgeBases):
         return stored
 
     def list_entries(
-        self,
-        kb: str | None = None,
-        *,
-        entry_type: str | None = None,
-        tag: str | None = None,
-        limit: int | None = None,
-        offset: int = 0,
+        self, filters: Filters = EVERYTHING, *, limit: int | None = None, offset: int = 0
     ) -> list[StoredEntry]:
-        """Entries by knowledge base and id, without their bodies."""
-        if kb is not None:
+        """Entries by knowledge base and id, without their bodies.
+
+        Raises:
+            NotFoundError: there is no knowledge base of such a name.
+            InvalidQueryError: a filter cannot be used.
+        """
+        self.check_filters(filters)
+        return self._storage.entries(filters, limit=limit, offset=offset)
+
+    def check_filters(self, filters: Filters) -> None:
+        """Refuse filters that no entry could meet.
+
+        Raises:
+            NotFoundError: there is no knowledge base of such a name.
+            InvalidQueryError: a filter cannot be used.
+        """
+        check_filters(filters)
+        for kb in filters.kbs:
             self.kb(kb)
-        return self._storage.entries(kb, entry_type=entry_type, tag=tag, limit=limit, offset=offset)
 
     def create_entry(self, kb: str, draft: Draft) -> WriteResult:
         """Write a new entry's file, index it and queue it.

@@ -1,34 +1,49 @@
-"""Searching by meaning: the query's embedding against every passage's.
+"""Searching by meaning and by words.
 
-An answer says how fresh it is: how many entries in its scope are not yet embedded or have
-failed, and for each hit whether its text has changed since it was embedded.
+By words, an entry is found from the moment in which its write returned. By meaning, it is
+found by its best passages once it is embedded. The two rankings are fused, and an answer says
+how fresh it is: what in its scope is not embedded yet, and for each hit whether the embedding
+is of its present text.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from pyrite.encoders.protocol import TextEncoder
-from pyrite.errors import InvalidQueryError
-from pyrite.services.embedding_service import present_counts
-from pyrite.storage.matrix import MatrixIndex
-from pyrite.storage.protocol import NeighbourIndex, Storage
-from pyrite.storage.records import Model, Neighbour, StoredEntry
+from pyrite.errors import ModelError
+from pyrite.services.excerpts import Excerpt, densest, excerpt
+from pyrite.services.freshness import Freshness, Pending, Waited, freshness_of, pending, wait
+from pyrite.services.query import Mode, SearchRequest, words_of
+from pyrite.services.ranking import POOL, Key, fused, places, ranked
 
-MOST_HITS = 1000
-MOST_QUERY_CHARACTERS = 10_000
-_SNIPPET_CHARACTERS = 240
+if TYPE_CHECKING:
+    from pyrite.config import Settings
+    from pyrite.encoders.protocol import TextEncoder
+    from pyrite.services.neighbourhood import Near, Neighbourhood
+    from pyrite.storage.protocol import Storage
+    from pyrite.storage.records import Model, Passage, WordQuery
 
 
-class Freshness(StrEnum):
-    """Whether a hit's embedding is of its present text."""
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Why an entry was found: its score and its place in each ranking that has it."""
 
-    FRESH = "fresh"
-    STALE = "stale"
+    #: Okapi BM25; larger is better, and comparable within one answer only.
+    keyword: float | None = None
+    keyword_rank: int | None = None
+    #: Cosine similarity of the query to the entry's best passage, from -1 to 1.
+    semantic: float | None = None
+    semantic_rank: int | None = None
+
+    @property
+    def by_meaning(self) -> bool:
+        """Whether the ranking by meaning has it further up than the one by words."""
+        if self.semantic_rank is None:
+            return False
+        return self.keyword_rank is None or self.semantic_rank <= self.keyword_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +53,14 @@ class Hit:
     kb: str
     id: str
     title: str
-    #: Cosine similarity of the query to the entry's best passage, from -1 to 1.
+    type: str
+    tags: tuple[str, ...]
+    #: What the hits are ordered by: the mode's own score or, in hybrid mode, the fusion's.
     score: float
-    snippet: str
+    scores: Scores
+    passage: Excerpt
     freshness: Freshness
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """What the search could not see."""
-
-    #: Entries in scope that are not embedded yet, and that could not be.
-    pending: int
-    failed: int
-    oldest_pending_age_s: float | None
+    revision: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,101 +68,168 @@ class SearchResult:
     """An answer."""
 
     query: str
+    mode: Mode
     hits: tuple[Hit, ...]
+    #: Whether another page would have hits.
+    more: bool
     freshness: Pending
+    #: What came of waiting for a write; None where nobody asked for it.
+    waited: Waited | None = None
+    #: What the person should know of how this answer came about.
+    warning: str | None = None
+
+
+class _Found:
+    """Both rankings, best first."""
+
+    def __init__(
+        self, keyword: Mapping[Key, float], semantic: Mapping[Key, Sequence[Near]]
+    ) -> None:
+        self.keyword = keyword
+        self.semantic = semantic
+        self._keyword_places = places(keyword)
+        self._semantic_places = places(semantic)
+
+    def scores(self, key: Key) -> Scores:
+        """What an entry has in each ranking."""
+        near = self.semantic.get(key)
+        return Scores(
+            self.keyword.get(key),
+            self._keyword_places.get(key),
+            None if near is None else near[0].score,
+            self._semantic_places.get(key),
+        )
+
+    def ordered(self, mode: Mode) -> dict[Key, float]:
+        """All that were found with the score that orders them, best first."""
+        match mode:
+            case Mode.KEYWORD:
+                scores = dict(self.keyword)
+            case Mode.SEMANTIC:
+                scores = {key: near[0].score for key, near in self.semantic.items()}
+            case Mode.HYBRID:
+                scores = fused([self._keyword_places, self._semantic_places])
+        # Of equals, those with the words go first: an entry that was just written has no more.
+        order = sorted(ranked(scores), key=lambda key: (-scores[key], key not in self.keyword))
+        return {key: scores[key] for key in order}
 
 
 class SearchService:
-    """Searches the storage with an encoder; the index in memory is kept between searches."""
+    """Searches a storage; what it has read of the vectors is kept between searches."""
 
     def __init__(
         self,
         storage: Storage,
         encoder: TextEncoder,
+        settings: Settings,
         clock: Callable[[], float] = time.time,
-        index: Callable[[Storage, int], NeighbourIndex] = MatrixIndex,
     ) -> None:
         self._storage = storage
         self._encoder = encoder
+        self._settings = settings
         self._clock = clock
-        self._make_index = index
-        self._opened: tuple[Model, NeighbourIndex] | None = None
+        self._opened: Neighbourhood | None = None
 
-    def search(self, query: str, *, kb: str | None = None, limit: int = 10) -> SearchResult:
-        """The entries nearest in meaning to the query, best first.
+    def search(self, request: SearchRequest) -> SearchResult:
+        """The entries that fit best.
 
         Raises:
-            InvalidQueryError: the query is empty or too long, or the limit out of range.
-            ModelError: the model cannot be found or loaded.
+            InvalidQueryError: the request cannot be answered; the message says what to change.
+            NotFoundError: there has been no such write as the one to wait for.
+            ModelError: the model cannot be found or loaded. In hybrid mode the words are
+                searched all the same, and the answer carries a warning.
         """
-        check_query(query, limit)
-        if self._opened is None:
-            model = self._storage.model(self._encoder.fingerprint(), self._encoder.name)
-            self._opened = model, self._make_index(self._storage, model.model_id)
-        model, index = self._opened
-        index.refresh()
-        neighbours = []
-        # Nothing to compare with is no reason to load a model.
-        if len(index):
-            vector = self._encoder.encode_query(query)
-            neighbours = index.search(vector, limit, None if kb is None else [kb])
-        hits = (self._hit(query, neighbour) for neighbour in neighbours)
-        return SearchResult(query, tuple(hit for hit in hits if hit), self._pending(model, kb))
+        request.check()
+        waited = None
+        if request.wait_for is not None and request.mode is not Mode.KEYWORD:
+            waited = wait(self._storage, request.wait_for, request.timeout_s)
+        words = words_of(request.query)
+        found, warning = self._find(request, words)
+        scores = found.ordered(request.mode)
+        page = list(scores)[request.offset : request.offset + request.limit]
+        hits = (self._hit(key, scores[key], found, words) for key in page)
+        return SearchResult(
+            query=request.query,
+            mode=request.mode,
+            hits=tuple(hit for hit in hits if hit is not None),
+            more=len(scores) > request.offset + request.limit,
+            freshness=pending(self._storage, self._model(), request.filters.kbs, self._clock),
+            waited=waited,
+            warning=warning,
+        )
 
-    def _hit(self, query: str, neighbour: Neighbour) -> Hit | None:
+    def _find(self, request: SearchRequest, words: WordQuery) -> tuple[_Found, str | None]:
+        """Both rankings as far as the mode wants them, and a warning if one could not be had."""
+        most = request.offset + request.limit + 1
+        pool = POOL if request.mode is Mode.HYBRID else most
+        keyword: dict[Key, float] = {}
+        semantic: dict[Key, list[Near]] = {}
+        warning = None
+        if request.mode is not Mode.SEMANTIC and words:
+            hits = self._storage.with_words(words, request.filters, limit=pool)
+            keyword = {(hit.kb, hit.entry_id): hit.score for hit in hits}
+        if request.mode is not Mode.KEYWORD:
+            try:
+                semantic = self._by_meaning(request, pool)
+            except ModelError as error:
+                if request.mode is Mode.SEMANTIC:
+                    raise
+                warning = f"searched by words alone: {error}"
+        return _Found(keyword, semantic), warning
+
+    def _by_meaning(self, request: SearchRequest, pool: int) -> dict[Key, list[Near]]:
+        neighbourhood = self.neighbourhood()
+        # Nothing to compare with is no reason to load a model.
+        if not neighbourhood.refresh():
+            return {}
+        vector = self._encoder.encode_query(request.query)
+        return neighbourhood.nearest(vector, request.filters, pool)
+
+    def neighbourhood(self) -> Neighbourhood:
+        """The passages of the model in use, and the index of their vectors.
+
+        Raises:
+            ModelError: the model cannot be found.
+        """
+        if self._opened is None:
+            # Imported only here: it brings numpy, which a search by words does not need.
+            from pyrite.services.neighbourhood import open_neighbourhood  # noqa: PLC0415
+
+            model = self._storage.model(self._encoder.fingerprint(), self._encoder.name)
+            self._opened = open_neighbourhood(self._storage, model, self._settings)
+        return self._opened
+
+    def _model(self) -> Model | None:
+        """The model in use; by its name alone as long as nothing else was needed of it."""
+        if self._opened is not None:
+            return self._opened.model
+        named = [m for m in self._storage.models() if m.name == self._encoder.name]
+        return named[-1] if named else None
+
+    def _hit(self, key: Key, score: float, found: _Found, words: WordQuery) -> Hit | None:
         """The hit, or None if the entry has been deleted since."""
-        passage = neighbour.passage
-        stored = self._storage.entry(passage.kb, passage.entry_id)
+        stored = self._storage.entry(*key)
         if stored is None:
             return None
-        fresh = stored.revision == passage.revision
+        model = self._model()
+        layout = [] if model is None else self._storage.layout(model.model_id, *key)
+        freshness = freshness_of(stored, layout)
+        scores = found.scores(key)
+        highlights = self._storage.highlights(*key, words) if words else []
+        # The passage is that of the ranking which has the entry further up.
+        if scores.by_meaning:
+            passage: Passage | None = found.semantic[key][0].passage
+        else:
+            passage = densest(layout, highlights) if freshness is Freshness.FRESH else None
         return Hit(
-            kb=passage.kb,
-            id=passage.entry_id,
+            kb=stored.kb,
+            id=stored.entry.id,
             title=stored.entry.title,
-            score=neighbour.score,
-            snippet=snippet(query, stored, passage.start, passage.end),
-            freshness=Freshness.FRESH if fresh else Freshness.STALE,
+            type=stored.entry.type,
+            tags=stored.entry.tags,
+            score=score,
+            scores=scores,
+            passage=excerpt(stored, passage, highlights),
+            freshness=freshness,
+            revision=stored.revision,
         )
-
-    def _pending(self, model: Model, kb: str | None) -> Pending:
-        others = [m.model_id for m in self._storage.models() if m.model_id != model.model_id]
-        counts = present_counts(self._storage, others, kb)
-        oldest = self._storage.oldest_pending(kb) if counts.pending else None
-        age = None if oldest is None else max(0.0, self._clock() - oldest)
-        return Pending(counts.unfinished, counts.failed, age)
-
-
-def check_query(query: str, limit: int) -> None:
-    """Refuse what cannot be searched for.
-
-    Raises:
-        InvalidQueryError: the message says what to change.
-    """
-    if not query.strip():
-        raise InvalidQueryError("the query is empty: say in a few words what you look for")
-    if len(query) > MOST_QUERY_CHARACTERS:
-        raise InvalidQueryError(
-            f"the query has {len(query):,} characters, more than {MOST_QUERY_CHARACTERS:,}; "
-            "a few words or a paragraph find more"
-        )
-    if not 1 <= limit <= MOST_HITS:
-        raise InvalidQueryError(f"the limit must be from 1 to {MOST_HITS}, not {limit}")
-
-
-def snippet(query: str, stored: StoredEntry, start: int, end: int) -> str:
-    """The part of a passage with the most of the query's words, on one line; else its beginning."""
-    text = " ".join(stored.entry.body[start:end].split()) or stored.entry.summary
-    if len(text) <= _SNIPPET_CHARACTERS:
-        return text
-    words = set(re.findall(r"\w{3,}", query.lower()))
-    places = [m.start() for m in re.finditer(r"\w+", text) if m.group().lower() in words]
-    room = _SNIPPET_CHARACTERS - 2
-    begin = max(places, key=lambda p: sum(p <= q < p + room for q in places), default=0)
-    # Begin at the sentence or, failing that, at a word a little before the first match.
-    begin = 0 if begin < room // 3 else text.rfind(" ", 0, begin - room // 8) + 1
-    cut = text[begin : begin + room]
-    if begin + room < len(text):
-        cut = cut.rpartition(" ")[0] or cut
-        cut += "…"
-    return ("…" if begin else "") + cut

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from actors.lifecycle import RetryPolicy
-from actors.messages import Claim, Encoded, Statistics
+from actors.messages import Claim, Encoded, Statistics, WorkerState
 from actors.packing import BatchLimits
 from actors.ports import Claimed, Ending, Settled
 from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.entries.chunks import chunks
+from pyrite.entries.chunks import Splitter
+from pyrite.services.embedding_service import DAY_S
 from pyrite.services.process import Identity, identity, is_dead
 from pyrite.storage.protocol import ClaimRequest, Storage
 from pyrite.storage.records import DueEntry, Model, WorkerRow
+
+#: How often unused embeddings are looked for: looking means reading an index of all of them.
+_COLLECT_EVERY_S = DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +28,9 @@ class QueueOptions:
 
     lease_s: float
     policy: RetryPolicy
-    #: How many tokens of a text the model reads.
-    window: int
     event_retention: int
+    #: How long an embedding is kept that no entry uses.
+    unused_s: float
     #: Only entries of this knowledge base.
     kb: str | None = None
 
@@ -36,17 +41,29 @@ class WorkerQueue:
     def __init__(
         self,
         storage: Storage,
+        encoder: TextEncoder,
         model: Model,
         identity: Identity,
         options: QueueOptions,
         clock: Callable[[], float],
     ) -> None:
         self._storage = storage
+        self._encoder = encoder
         self._model = model
         self._identity = identity
         self._options = options
         self._clock = clock
         self._started_at = clock()
+
+    @property
+    def model_id(self) -> int:
+        """The model whose embeddings this worker makes."""
+        return self._model.model_id
+
+    @cached_property
+    def _splitter(self) -> Splitter:
+        """Made for the first claim: an empty queue needs no tokenizer."""
+        return Splitter(self._encoder.tokenizer(), self._encoder.window)
 
     def open(self) -> None:
         """Make this worker known, and free what dead ones held."""
@@ -60,7 +77,7 @@ class WorkerQueue:
         """Let it be known that this worker has gone."""
         self._storage.retire([self._identity.worker_id])
 
-    def claim(self, limit: int, entry_id: str | None = None) -> Claimed:
+    def claim(self, limit: int, urgent: bool = False, *, entry_id: str | None = None) -> Claimed:
         """Claim due entries, or one entry that need not be due, and split their texts."""
         rows = self._storage.claim(
             ClaimRequest(
@@ -71,6 +88,7 @@ class WorkerQueue:
                 limit=limit,
                 kb=self._options.kb,
                 entry_id=entry_id,
+                urgent=urgent,
             )
         )
         return Claimed(
@@ -79,9 +97,9 @@ class WorkerQueue:
 
     def _claim(self, due: DueEntry) -> Claim:
         """The claim with its layout, and those of its chunks that are not yet encoded."""
-        pairs = chunks(due, self._options.window)
+        pairs = self._splitter.split(due)
         by_digest = {chunk.digest: chunk for _, chunk in pairs}
-        known = set() if due.force else self._storage.known(self._model.model_id, by_digest)
+        known = self._storage.known(self._model.model_id, by_digest, above=due.renew_through)
         return Claim(
             kb=due.kb,
             entry_id=due.entry_id,
@@ -92,6 +110,7 @@ class WorkerQueue:
             priority=due.priority,
             layout=tuple(span for span, _ in pairs),
             missing=tuple(chunk for chunk in by_digest.values() if chunk.digest not in known),
+            renew_through=due.renew_through,
         )
 
     def settle(self, encoded: Sequence[Encoded], endings: Sequence[Ending]) -> Settled:
@@ -123,6 +142,10 @@ class WorkerQueue:
             )
         )
         self._storage.prune_events(self._options.event_retention)
+        if statistics.state == WorkerState.IDLE:
+            self._storage.collect_unused(
+                now=self._clock(), unused_s=self._options.unused_s, every_s=_COLLECT_EVERY_S
+            )
 
 
 def batch_limits(settings: Settings) -> BatchLimits:
@@ -151,13 +174,13 @@ def open_queue(
     options = QueueOptions(
         lease_s=settings.lease_s,
         policy=retry_policy(settings),
-        window=encoder.window,
         event_retention=settings.event_retention,
+        unused_s=settings.unused_days * DAY_S,
         kb=kb,
     )
     others = [each.model_id for each in storage.models() if each.model_id != model.model_id]
     if others and storage.outdated(others, kb):
         storage.reembed(kb, now=clock(), force=False, other_than=model.model_id)
-    queue = WorkerQueue(storage, model, identity(), options, clock)
+    queue = WorkerQueue(storage, encoder, model, identity(), options, clock)
     queue.open()
     return queue

@@ -11,24 +11,29 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from actors.lifecycle import RetryPolicy
-from actors.messages import Claim, Encoded, Event, Vector
+from actors.lifecycle import RetryPolicy, Status
+from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
 from pyrite.storage.records import (
     DueEntry,
+    EmbeddingState,
     Failure,
     FileRow,
+    Filters,
     KnowledgeBase,
     LastError,
     Model,
-    Neighbour,
     Passage,
-    PassageChanges,
     QueueCounts,
     Record,
     StoredEntry,
+    WordHit,
+    WordQuery,
     WorkerRow,
 )
+
+#: No filter at all.
+EVERYTHING = Filters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,9 @@ class ClaimRequest:
     kb: str | None = None
     #: Only this entry of it, due or not.
     entry_id: str | None = None
+    #: Only what somebody waits for. Otherwise this goes first, but one claim in ``limit`` is
+    #: kept for what has waited longest in bulk.
+    urgent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +82,6 @@ class Writing(Protocol):
 
     def delete(self, kb: str, entry_ids: Collection[str], *, now: float) -> int:
         """Delete entries with their queue rows and chunks; returns how many there were."""
-        ...
-
-
-class NeighbourIndex(Protocol):
-    """Finds the passages nearest to a vector; kept in step with a storage."""
-
-    def refresh(self) -> None:
-        """Take in what the storage has committed since the last call."""
-        ...
-
-    def __len__(self) -> int:
-        """How many passages it holds."""
-        ...
-
-    def search(
-        self, query: Vector, limit: int, kbs: Collection[str] | None = None
-    ) -> list[Neighbour]:
-        """The entries with the nearest passages, best first, one passage for each.
-
-        Args:
-            query: float32, shape (dimension,), unit length.
-            limit: how many entries at most.
-            kbs: only of these knowledge bases.
-        """
         ...
 
 
@@ -141,13 +125,7 @@ class Storage(Protocol):
         ...
 
     def entries(
-        self,
-        kb: str | None = None,
-        *,
-        entry_type: str | None = None,
-        tag: str | None = None,
-        limit: int | None = None,
-        offset: int = 0,
+        self, filters: Filters = EVERYTHING, *, limit: int | None = None, offset: int = 0
     ) -> list[StoredEntry]:
         """Entries by knowledge base and id, without their bodies."""
         ...
@@ -217,6 +195,14 @@ class Storage(Protocol):
         """When the entry that has waited longest was queued."""
         ...
 
+    def revision_status(self, revision: int) -> Status | None:
+        """How far that write is; None if the entry was written anew or deleted since.
+
+        Raises:
+            NotFoundError: there has been no such write.
+        """
+        ...
+
     # Workers
 
     def beat(self, worker: WorkerRow) -> None:
@@ -241,16 +227,67 @@ class Storage(Protocol):
         """All that have ever been used."""
         ...
 
-    def known(self, model_id: int, digests: Collection[bytes]) -> set[bytes]:
-        """Which of these texts have been encoded."""
+    def known(self, model_id: int, digests: Collection[bytes], *, above: int = 0) -> set[bytes]:
+        """Which of these texts have been encoded, as embeddings with larger numbers."""
         ...
 
     def embeddings(self, kb: str, entry_id: str) -> list[tuple[Passage, bytes]]:
         """An entry's passages in order, each with its embedding's bytes."""
         ...
 
-    def passages_since(self, model_id: int, seq: int | None) -> PassageChanges:
-        """What changed in the passages after ``seq``; everything where it is None or pruned."""
+    def embedding_state(self, model_id: int) -> EmbeddingState:
+        """What a copy of the model's vectors has to agree with."""
+        ...
+
+    def embeddings_after(self, model_id: int, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Embeddings (number, float32 little-endian) with larger numbers, in their order."""
+        ...
+
+    def embeddings_by_id(self, model_id: int, ids: Collection[int]) -> list[tuple[int, bytes]]:
+        """Those of the embeddings that there are, in order of their numbers."""
+        ...
+
+    def cached(self, model_id: int, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
+        """Embeddings (number, hash of the text, vector) with larger numbers, in their order."""
+        ...
+
+    def add_cached(self, model_id: int, vectors: Sequence[tuple[bytes, bytes]]) -> int:
+        """Take in embeddings (hash of the text, vector); returns how many were new."""
+        ...
+
+    def collect_unused(self, *, now: float, unused_s: float, every_s: float = 0.0) -> int:
+        """Delete embeddings that no entry has used for so long; returns how many.
+
+        Deletes nothing while any entry is being embedded: its worker may be about to use one.
+        Does nothing at all if it was done less than ``every_s`` ago.
+        """
+        ...
+
+    # Searching
+
+    def embedding_ids(self, model_id: int, filters: Filters) -> list[int]:
+        """The numbers of the embeddings that serve such entries, in order."""
+        ...
+
+    def layout(self, model_id: int, kb: str, entry_id: str) -> list[Passage]:
+        """An entry's passages in order; none if it is not embedded with that model."""
+        ...
+
+    def passages(self, ids: Collection[int], filters: Filters = EVERYTHING) -> list[Passage]:
+        """The passages of such entries that these embeddings serve, in no particular order."""
+        ...
+
+    def with_words(
+        self, query: WordQuery, filters: Filters = EVERYTHING, *, limit: int, offset: int = 0
+    ) -> list[WordHit]:
+        """Such entries that contain what is looked for, best first; ties by knowledge base and id.
+
+        An entry is found from the moment in which its write is committed.
+        """
+        ...
+
+    def highlights(self, kb: str, entry_id: str, query: WordQuery) -> list[tuple[int, int]]:
+        """Where in an entry's body the words are: ranges in characters, in order."""
         ...
 
     # The feed

@@ -5,7 +5,8 @@ Times are seconds since the epoch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from actors.lifecycle import Status
 from pyrite.entries.entry import Entry
@@ -89,8 +90,8 @@ class DueEntry:
     attempt: int
     queued_at: float
     priority: int
-    #: Encode even what has been encoded before.
-    force: bool
+    #: Embeddings numbered up to this do not count as encoded.
+    renew_through: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +153,54 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Filters:
+    """Which entries are meant; what is empty or None leaves everything in."""
+
+    #: Of one of these knowledge bases.
+    kbs: tuple[str, ...] = ()
+    #: Of one of these types.
+    types: tuple[str, ...] = ()
+    #: With all of these tags.
+    tags: tuple[str, ...] = ()
+    #: Of this day or later, and of this day or earlier, as YYYY-MM-DD. An entry's day is its
+    #: front-matter field `date`; without one, when the index last saw its text change, in UTC.
+    since: str | None = None
+    until: str | None = None
+    #: Whose front-matter fields have these values, or lists that contain them, as text.
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def whole_kbs(self) -> bool:
+        """Whether nothing but the knowledge base matters."""
+        return self == Filters(kbs=self.kbs)
+
+
+@dataclass(frozen=True, slots=True)
+class WordQuery:
+    """What to look for by words; an entry with more of the rarer words ranks higher."""
+
+    #: One of these is enough.
+    words: tuple[str, ...]
+    #: All of these must be there, each as it stands.
+    phrases: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.words or self.phrases)
+
+
+@dataclass(frozen=True, slots=True)
+class WordHit:
+    """An entry that contains what was looked for."""
+
+    kb: str
+    entry_id: str
+    #: Okapi BM25 with weighted fields; larger is better.
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
-    """One chunk of an entry in the nearest-neighbour index."""
+    """One chunk of an entry, with the embedding that serves it."""
 
     kb: str
     entry_id: str
@@ -163,29 +210,23 @@ class Passage:
     end: int
     #: The revision that the text had when it was embedded.
     revision: int
+    #: Titles of the headings that it stands under, outermost first.
+    headings: tuple[str, ...]
+    embedding_id: int
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A passage near a query."""
+class EmbeddingState:
+    """What a copy of a model's vectors has to agree with."""
 
-    passage: Passage
-    #: Cosine similarity to the query, from -1 to 1.
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class PassageChanges:
-    """What has to change in a nearest-neighbour index to bring it up to ``seq``."""
-
-    #: The feed's number that the index then agrees with.
-    seq: int
-    #: True when everything the index holds is to be dropped first.
-    reset: bool
-    #: Entries (knowledge base, id) whose passages are to be dropped.
-    dropped: tuple[tuple[str, str], ...]
-    #: Passages to be added, each with its embedding's bytes (float32, little-endian).
-    added: tuple[tuple[Passage, bytes], ...]
+    #: Tells this database from any other.
+    database_id: str
+    #: Rises whenever embeddings are deleted, or replaced under other numbers.
+    generation: int
+    #: How many embeddings there are.
+    count: int
+    #: The newest embedding's number; larger than any before it, deleted ones included.
+    last_id: int
 
 
 @dataclass(frozen=True, slots=True)

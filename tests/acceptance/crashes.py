@@ -29,7 +29,6 @@ from pathlib import Path
 import trio
 
 from pyrite.config import Settings
-from pyrite.entries.chunks import chunks
 from pyrite.entries.files import PreparedFile, read_file
 from pyrite.entries.scanning import scan
 from pyrite.services.embedding_worker import EmbeddingWorker
@@ -38,7 +37,7 @@ from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
 from pyrite.storage.sqlite.connection import Connections
 from pyrite.storage.sqlite.store import SqliteStorage
-from tests.fakes.encoder import FakeEncoder, embedding_of
+from tests.fakes.encoder import FakeEncoder, embedding_of, texts_of
 
 KB = "notes"
 ENTRIES = 60
@@ -232,12 +231,12 @@ def broken_promises(home: Path, folder: Path) -> list[str]:
     if counts.unfinished or counts.failed:
         broken.append(f"not all embedded: {counts}")
     found = {each.id: each.path for each in scan(folder).found}
-    indexed = {stored.entry.id for stored in storage.entries(KB)}
+    indexed = {stored.entry.id for stored in storage.entries()}
     if indexed != set(found):
         broken.append(f"index and folder differ in {sorted(indexed ^ set(found))}")
     for entry_id, path in found.items():
         entry = read_file(folder, path, max_bytes=2**24).entry()
-        wanted = [embedding_of(c.text).tobytes() for _, c in chunks(entry, FakeEncoder().window)]
+        wanted = [embedding_of(text).tobytes() for text in texts_of(entry)]
         if [blob for _, blob in storage.embeddings(KB, entry_id)] != wanted:
             broken.append(f"{entry_id}: its embedding is not that of its text")
     storage.close()

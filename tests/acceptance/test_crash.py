@@ -15,7 +15,7 @@ import pytest
 
 from pyrite.config import Settings
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
-from pyrite.entries.chunks import chunks
+from pyrite.entries.chunks import Splitter
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -89,16 +89,18 @@ def kill_after_progress(settings: Settings, storage: SqliteStorage, done: int) -
 
 
 def check_embeddings(storage: SqliteStorage, settings: Settings) -> None:
-    """Each entry has one current embedding: that of its present text."""
+    """Each entry has the embeddings of its present text, and no others."""
     encoder = SentenceTransformerEncoder(settings.model)
-    stored = [storage.entry("pages", each.entry.id) for each in storage.entries("pages")]
-    texts = [chunks(each.entry, encoder.window)[0][1].text for each in stored if each]
-    for each, fresh in zip(stored, encoder.encode(texts), strict=True):
-        assert each is not None
-        ((passage, blob),) = storage.embeddings("pages", each.entry.id)
-        assert passage.revision == each.revision
-        # Arithmetic in another order, in another batch, moves the last bits.
-        assert float(np.frombuffer(blob, "<f4") @ fresh) > 0.99999
+    splitter = Splitter(encoder.tokenizer(), encoder.window)
+    for listed in storage.entries():
+        stored = storage.entry("pages", listed.entry.id)
+        assert stored is not None
+        texts = [chunk.text for _, chunk in splitter.split(stored.entry)]
+        embedded = storage.embeddings("pages", listed.entry.id)
+        for (passage, blob), fresh in zip(embedded, encoder.encode(texts), strict=True):
+            assert passage.revision == stored.revision
+            # Arithmetic in another order, in another batch, moves the last bits.
+            assert float(np.frombuffer(blob, "<f4") @ fresh) > 0.99999
 
 
 def environment(settings: Settings) -> dict[str, str]:

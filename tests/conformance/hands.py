@@ -6,7 +6,7 @@ A text's "embedding" is a function of the text, so that a vector in the wrong pl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from actors.lifecycle import Embedded, Failed, RetryPolicy, Status, after
 from actors.messages import Chunk, Claim, Encoded, Piece, Span
 from actors.ports import Ending, Settled
-from pyrite.entries.entry import Entry
+from pyrite.entries.entry import JSON, Entry
 from pyrite.entries.files import FileStamp, digest_of
 from pyrite.storage.protocol import ClaimRequest, Storage
 from pyrite.storage.records import INTERACTIVE, DueEntry, FileRow, Record
@@ -32,10 +32,14 @@ def entry(
     body: str = "text",
     *,
     entry_type: str = "note",
+    title: str | None = None,
+    summary: str = "",
     tags: tuple[str, ...] = (),
+    fields: Mapping[str, JSON] | None = None,
 ) -> Entry:
     """An entry of which only what matters is said."""
-    return Entry(entry_id, entry_type, f"Title of {entry_id}", "", tags, body, {})
+    title = f"Title of {entry_id}" if title is None else title
+    return Entry(entry_id, entry_type, title, summary, tags, body, fields or {})
 
 
 def record(kb: str, what: Entry, stamp: FileStamp | None = STAMP) -> Record:
@@ -124,9 +128,10 @@ class Worker:
         lease_s: float = LEASE_S,
         kb: str | None = None,
         entry_id: str | None = None,
+        urgent: bool = False,
     ) -> ClaimRequest:
         """The request that a claim of this worker makes."""
-        return ClaimRequest(self.name, now, lease_s, POLICY, limit, kb, entry_id)
+        return ClaimRequest(self.name, now, lease_s, POLICY, limit, kb, entry_id, urgent)
 
     def claim(
         self,
@@ -136,9 +141,10 @@ class Worker:
         lease_s: float = LEASE_S,
         kb: str | None = None,
         entry_id: str | None = None,
+        urgent: bool = False,
     ) -> list[Claim]:
         """Claim entries and split their texts."""
-        request = self.request(now, limit, lease_s=lease_s, kb=kb, entry_id=entry_id)
+        request = self.request(now, limit, lease_s=lease_s, kb=kb, entry_id=entry_id, urgent=urgent)
         return [self.split(due) for due in self.storage.claim(request).due]
 
     def claim_one(self, now: float = 0.0, *, lease_s: float = LEASE_S) -> Claim:
@@ -150,7 +156,7 @@ class Worker:
         """The claim, with those of its chunks that are not yet encoded."""
         pairs = chunks(due.body)
         by_digest = {chunk.digest: chunk for _, chunk in pairs}
-        known = set() if due.force else self.storage.known(self.model_id, by_digest)
+        known = self.storage.known(self.model_id, by_digest, above=due.renew_through)
         return Claim(
             kb=due.kb,
             entry_id=due.entry_id,
@@ -161,6 +167,7 @@ class Worker:
             priority=due.priority,
             layout=tuple(span for span, _ in pairs),
             missing=tuple(chunk for chunk in by_digest.values() if chunk.digest not in known),
+            renew_through=due.renew_through,
         )
 
     def finish(self, *claims: Claim, now: float = 0.0) -> Settled:

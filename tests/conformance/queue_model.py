@@ -10,15 +10,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from tests.conformance.hands import true_vectors
+from tests.conformance.hands import chunks
 
 Key: TypeAlias = tuple[str, str]
 #: Type, knowledge base, entry, revision.
 Told: TypeAlias = tuple[str, str, str, int]
 
 MOST_ATTEMPTS = 3
-#: The priority of what a worker held when it died.
-SUSPECT = 2
+#: Priorities: what somebody waits for, what nobody does, and what a worker held when it died.
+INTERACTIVE, BULK, SUSPECT = 0, 1, 2
 
 
 @dataclass
@@ -38,6 +38,8 @@ class Row:
     lease_expires_at: float | None = None
     #: The revision that was embedded last, and its text.
     embedded: tuple[int, str] | None = None
+    #: What was encoded up to then is to be encoded afresh.
+    renew: int = 0
 
     def leave(self, status: str) -> None:
         """Go into a state in which nobody holds it."""
@@ -51,10 +53,15 @@ class Row:
 
 @dataclass
 class QueueModel:
-    """Every entry there is, and what the feed must tell next."""
+    """Every entry and embedding there is, and what the feed must tell next."""
 
     rows: dict[Key, Row] = field(default_factory=dict)
     told: list[Told] = field(default_factory=list)
+    #: By the text's hash: when it was encoded, as the number of that, and its vector.
+    embeddings: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+    encoded: int = 0
+    #: Since when those that no entry uses have been known for it.
+    unused: dict[bytes, float] = field(default_factory=dict)
 
     def tell(self, kind: str, key: Key) -> None:
         """Expect an event."""
@@ -63,9 +70,9 @@ class QueueModel:
     def write(self, key: Key, revision: int, body: str, now: float, priority: int) -> None:
         """Whatever it was, it is pending."""
         old = self.rows.get(key)
-        self.rows[key] = Row(
-            revision, body, now, priority, embedded=None if old is None else old.embedded
-        )
+        self.rows[key] = Row(revision, body, now, priority)
+        if old is not None:
+            self.rows[key].embedded, self.rows[key].renew = old.embedded, old.renew
 
     def delete(self, key: Key) -> None:
         """The row goes, with all that hangs on it."""
@@ -98,7 +105,7 @@ class QueueModel:
                 self.tell("embed_failed", key)
         return len(gone)
 
-    def due(self, worker: str) -> tuple[dict[Key, Row], int]:
+    def due(self, worker: str, urgent: bool) -> tuple[dict[Key, Row], int]:
         """What a worker may claim, and how many of it: suspects come last, one by one."""
         due = {
             key: row
@@ -106,20 +113,33 @@ class QueueModel:
             if row.status == "pending" and row.available_at is None
         }
         held = [row.priority for row in self.rows.values() if row.worker == worker]
+        if urgent:
+            due = {key: row for key, row in due.items() if row.priority == INTERACTIVE}
         clear = {key: row for key, row in due.items() if row.priority != SUSPECT}
         if SUSPECT in held or (held and not clear):
             return {}, 0
         return (clear, len(clear)) if clear else (due, min(1, len(due)))
 
     def claim(
-        self, taken: dict[Key, str], limit: int, worker: str, lease_expires_at: float
+        self,
+        taken: dict[Key, str],
+        limit: int,
+        worker: str,
+        lease_expires_at: float,
+        *,
+        urgent: bool = False,
     ) -> None:
         """Check that those were the right ones to take, and take them."""
-        due, most = self.due(worker)
+        due, most = self.due(worker, urgent)
         assert set(taken) <= set(due)
         assert len(taken) == min(limit, most)
+        by_place = sorted(due[key].place() for key in taken)
+        bulk = [row.place() for row in due.values() if row.priority == BULK]
+        if bulk and limit > 1:
+            # However much is more urgent, one place is kept for what has waited longest.
+            by_place.remove(min(bulk))
         left = [row.place() for key, row in due.items() if key not in taken]
-        assert not left or all(due[key].place() <= min(left) for key in taken)
+        assert not left or all(place <= min(left) for place in by_place)
         for key, token in taken.items():
             row = self.rows[key]
             row.status, row.token, row.worker = "processing", token, worker
@@ -135,7 +155,10 @@ class QueueModel:
         """Its present text is embedded."""
         row.leave("done")
         row.error = False
+        row.renew = 0
         row.embedded = (row.revision, row.body)
+        for digest in digests(row.body):
+            self.unused.pop(digest, None)
         self.tell("embed_complete", key)
 
     def fail(self, key: Key, row: Row, now: float, *, final: bool) -> None:
@@ -153,7 +176,9 @@ class QueueModel:
         row.leave("pending")
         row.attempts -= 1
 
-    def requeue(self, kb: str | None, statuses: Collection[str], now: float) -> set[Key]:
+    def requeue(
+        self, kb: str | None, statuses: Collection[str], now: float, *, force: bool = False
+    ) -> set[Key]:
         """Ended rows start anew, behind what a person waits for; waiting ones keep their place."""
         chosen = {k for k, r in self.rows.items() if kb in {None, k[0]} and r.status in statuses}
         for key in chosen:
@@ -162,7 +187,40 @@ class QueueModel:
                 row.queued_at, row.priority = now, 1
             row.leave("pending")
             row.attempts, row.available_at, row.error = 0, None, False
+            row.renew = self.encoded if force else row.renew
         return chosen
+
+    # Embeddings
+
+    def missing(self, row: Row) -> set[bytes]:
+        """The texts of an entry that are to be encoded."""
+        return {digest for digest in digests(row.body) if self._encoded_at(digest) <= row.renew}
+
+    def _encoded_at(self, digest: bytes) -> int:
+        return self.embeddings.get(digest, (0, b""))[0]
+
+    def encode(self, digest: bytes, vector: bytes, renew: int = 0) -> bool:
+        """A text has this vector from now on, unless it has one that is to stay."""
+        if self._encoded_at(digest) > renew:
+            return False
+        self.encoded += 1
+        self.embeddings[digest] = self.encoded, vector
+        self.unused.pop(digest, None)
+        return True
+
+    def look_for_unused(self, now: float) -> None:
+        """What no entry uses is known for it from now on."""
+        used = {d for row in self.rows.values() if row.embedded for d in digests(row.embedded[1])}
+        self.unused = {d: self.unused.get(d, now) for d in self.embeddings if d not in used}
+
+    def collect(self, now: float, unused_s: float) -> int:
+        """What has not been used for so long goes, unless somebody may be about to use it."""
+        if any(row.status == "processing" for row in self.rows.values()):
+            return 0
+        old = [digest for digest, since in self.unused.items() if since <= now - unused_s]
+        for digest in old:
+            del self.embeddings[digest], self.unused[digest]
+        return len(old)
 
     def counts(self, kb: str | None) -> Counter[str]:
         """How many rows are in which state."""
@@ -174,5 +232,15 @@ class QueueModel:
             (*key, ordinal, row.embedded[0], blob)
             for key, row in self.rows.items()
             if row.embedded
-            for ordinal, blob in enumerate(true_vectors(row.embedded[1]))
+            for ordinal, digest in enumerate(digests(row.embedded[1]))
+            for blob in [self.embeddings[digest][1]]
         )
+
+    def having(self, word: str) -> list[Key]:
+        """The entries whose present text has the word."""
+        return sorted(key for key, row in self.rows.items() if word in row.body.split())
+
+
+def digests(body: str) -> list[bytes]:
+    """The hashes of an entry's chunks, in order."""
+    return [chunk.digest for _, chunk in chunks(body)]

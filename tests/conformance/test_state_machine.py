@@ -2,8 +2,12 @@
 
 Hypothesis drives the real SQLite store and a plain model of it side by side, and after each
 step compares all that is stored: every entry has one queue row, of its own revision; vectors
-are those of the text they claim to be of; what is deleted leaves nothing; a claim that was lost
-changes nothing; the feed tells of what has happened, once and in order.
+are those of the text they claim to be of, and are kept for as long as they may be of use; words
+find the present text; what is deleted leaves nothing; a claim that was lost changes nothing; the
+feed tells of what has happened, once and in order. A copy of the vectors that is brought up to
+date now and then, from the highest number it knows, never gives a wrong one.
+
+Whenever all is to be encoded afresh the vectors become others, so that an old one shows.
 
 A crash is real as far as the disk goes: the files are copied as they are at that moment, with
 the log that no one has written back, and the copy is opened. To search longer than CI does::
@@ -23,6 +27,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -36,9 +42,9 @@ from hypothesis.stateful import (
 
 from actors.lifecycle import Embedded
 from actors.messages import Claim, Encoded, Piece
+from pyrite.entries.files import digest_of
 from pyrite.storage.driver import sqlite3
-from pyrite.storage.matrix import MatrixIndex
-from pyrite.storage.records import BULK
+from pyrite.storage.records import BULK, EmbeddingState, WordQuery
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.conformance.hands import (
     LEASE_S,
@@ -62,7 +68,8 @@ LEAST_STEPS = 5_000
 KBS = ("kb", "other")
 WORKERS = ("A", "B")
 KEYS = st.tuples(st.sampled_from(KBS), st.sampled_from("abcd"))
-BODIES = st.lists(st.sampled_from(["ash", "birch", "cedar"]), min_size=1, max_size=3).map("\n".join)
+TREES = ("ash", "birch", "cedar", "elm", "fir")
+BODIES = st.lists(st.sampled_from(TREES), min_size=1, max_size=3).map("\n".join)
 PICKS = st.integers(0, 15)
 INTERFERENCES = (
     "crash",
@@ -103,6 +110,14 @@ class StorageMachine(RuleBasedStateMachine):
         self.claims: list[Claim] = []
         self.seq = 0
         self.last_revision = 0
+        #: How often the encoder has changed.
+        self.drift = 0
+        #: By a claim's token, up to when what was encoded did not count for it.
+        self.renew: dict[str, int] = {}
+        #: What has been read of the embeddings: it outlives a crash, as a file would.
+        self.copy: dict[int, bytes] = {}
+        self.copied_through = 0
+        self.state: EmbeddingState | None = None
         #: When the next commit is to fail: "before" it takes place, or just "after".
         self.doom: str | None = None
         self.open()
@@ -117,9 +132,10 @@ class StorageMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.storage = SqliteStorage(self.path)
+        # A crash copies the files as they are: whether the disk has them yet makes no difference.
+        self.storage._db._writer.execute("PRAGMA synchronous = OFF")
         self.worker = {name: Worker(self.storage, name) for name in WORKERS}
-        model_id = self.worker["A"].model_id
-        self.index = MatrixIndex(self.storage, model_id)
+        self.model_id = self.worker["A"].model_id
 
     def copy_files(self) -> None:
         """Keep what the disk holds now: this is what a restart will find."""
@@ -166,6 +182,9 @@ class StorageMachine(RuleBasedStateMachine):
             return doom == "after", None
         del self.storage._db.commit  # nothing was committed: the failure is still to come
         return True, answer
+
+    def encode(self, text: str) -> npt.NDArray[np.float32]:
+        return vector(f"{text}, encoded anew {self.drift} times" if self.drift else text)
 
     def saw(self, what: str) -> None:
         StorageMachine.seen[what] += 1
@@ -219,7 +238,7 @@ class StorageMachine(RuleBasedStateMachine):
         )
         if committed:
             if revision is None:
-                ((revision,),) = self.query("SELECT value FROM sequences")
+                ((revision,),) = self.query("SELECT value FROM sequences WHERE name = 'revision'")
             assert revision > self.last_revision
             self.last_revision = revision
             self.model.write(key, revision, body, self.now, priority)
@@ -265,22 +284,29 @@ class StorageMachine(RuleBasedStateMachine):
                 assert retried is None or set(retried) == expected
             return
         force = how == "reembed by force"
+        self.drift += force
         committed, count = self.attempt(
             lambda: self.storage.reembed(kb, now=self.now, force=force, other_than=None)
         )
         if committed:
-            expected = self.model.requeue(kb, {"pending", "done", "failed"}, self.now)
+            expected = self.model.requeue(kb, {"pending", "done", "failed"}, self.now, force=force)
             assert count in {None, len(expected)}
 
     # What workers do
 
-    @rule(name=st.sampled_from(WORKERS), limit=st.integers(1, 4), after=PAUSES, power=POWER)
-    def claim(self, name: str, limit: int, after: float, power: str) -> None:
+    @rule(
+        name=st.sampled_from(WORKERS),
+        limit=st.integers(1, 4),
+        urgent=st.integers(0, 3).map(lambda n: n == 3),
+        after=PAUSES,
+        power=POWER,
+    )
+    def claim(self, name: str, limit: int, urgent: bool, after: float, power: str) -> None:
         self.tick(after, power)
-        self.claim_some(name, limit)
+        self.claim_some(name, limit, urgent=urgent)
 
-    def claim_some(self, name: str, limit: int) -> None:
-        request = self.worker[name].request(self.now, limit)
+    def claim_some(self, name: str, limit: int, *, urgent: bool = False) -> None:
+        request = self.worker[name].request(self.now, limit, urgent=urgent)
         # A claim that finds nothing to do commits nothing; then no power failure can hit it.
         committed, rows = self.attempt(lambda: self.storage.claim(request))
         if not committed:
@@ -291,11 +317,15 @@ class StorageMachine(RuleBasedStateMachine):
             "SELECT kb_name, entry_id, claim_token FROM embed_queue WHERE status = 'processing'"
         )
         taken = {(kb, entry_id): token for kb, entry_id, token in processing if token not in held}
-        self.model.claim(taken, limit, name, self.now + LEASE_S)
+        self.model.claim(taken, limit, name, self.now + LEASE_S, urgent=urgent)
         if rows is not None:
             claims = [self.worker[name].split(due) for due in rows.due]
             assert {(c.kb, c.entry_id): c.token for c in claims} == taken
-            assert all(c.attempt == self.model.rows[c.kb, c.entry_id].attempts for c in claims)
+            for claim in claims:
+                row = self.model.rows[claim.kb, claim.entry_id]
+                assert claim.attempt == row.attempts
+                assert {chunk.digest for chunk in claim.missing} == self.model.missing(row)
+                self.renew[claim.token] = row.renew
             assert rows.unfinished == self.storage.counts().unfinished
             self.claims += claims
 
@@ -317,7 +347,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     def finish_claims(self, claims: list[Claim]) -> None:
         encoded = [
-            Encoded(Piece(claim, chunk), vector(chunk.text))
+            Encoded(Piece(claim, chunk), self.encode(chunk.text))
             for claim in claims
             for chunk in claim.missing
         ]
@@ -327,6 +357,11 @@ class StorageMachine(RuleBasedStateMachine):
         )
         if not committed:
             return
+        for each in encoded:
+            there = each.piece.chunk.digest in self.model.embeddings
+            renew = self.renew[each.piece.claim.token]
+            if self.model.encode(each.piece.chunk.digest, each.vector.tobytes(), renew) and there:
+                self.saw("encoded afresh")
         lost = []
         for claim in claims:
             row = self.held(claim)
@@ -399,8 +434,65 @@ class StorageMachine(RuleBasedStateMachine):
             case "prune":
                 self.storage.prune_events(number)
             case "refresh":
-                self.index.refresh()
-                assert self.model.passages() == passages_in(self.index)
+                self.bring_copy_up_to_date()
+
+    @rule(
+        after=PAUSES,
+        unused_s=st.sampled_from([0.0, 10.0, LEASE_S]),
+        idle=st.booleans(),
+        power=POWER,
+    )
+    def collect(self, after: float, unused_s: float, idle: bool, power: str) -> None:
+        """Delete what is unused, at times after all that was held has been given up."""
+        self.tick(after)
+        if idle:
+            for name in WORKERS:
+                self.rescue(name)
+        self.doom = None if power == "stays" else power
+        committed, collected = self.attempt(
+            lambda: self.storage.collect_unused(now=self.now, unused_s=unused_s)
+        )
+        if committed:
+            self.model.look_for_unused(self.now)
+            if collected is not None:  # the power did not fail between looking and deleting
+                assert self.model.collect(self.now, unused_s) == collected
+                self.saw("collected" if collected else "nothing collected")
+
+    @rule(texts=st.lists(st.sampled_from(TREES), max_size=3), power=POWER)
+    def import_embeddings(self, texts: list[str], power: str) -> None:
+        """Take in vectors that another database holds."""
+        self.tick(power=power)
+        given = [(digest_of(text.encode()), self.encode(text).tobytes()) for text in texts]
+        committed, added = self.attempt(lambda: self.storage.add_cached(self.model_id, given))
+        if committed:
+            new = sum(self.model.encode(digest, blob) for digest, blob in given)
+            assert added in {None, new}
+            self.saw("imported" if new else "had already")
+
+    def bring_copy_up_to_date(self) -> None:
+        """Read what is new; then every entry's vectors are at hand, and are the right ones."""
+        while new := self.storage.embeddings_after(self.model_id, self.copied_through, 2):
+            for number, blob in new:
+                assert number > self.copied_through
+                self.copy[number] = blob
+                self.copied_through = number
+        found = sorted(
+            (*key, p.ordinal, p.revision, self.copy[p.embedding_id])
+            for key in self.model.rows
+            for p in self.storage.layout(self.model_id, *key)
+        )
+        assert found == self.model.passages()
+        still = dict(self.storage.embeddings_by_id(self.model_id, self.copy))
+        assert len(still) == len(self.model.embeddings)
+        assert still.items() <= self.copy.items()
+
+        before, state = self.state, self.storage.embedding_state(self.model_id)
+        assert (state.count, state.last_id >= self.copied_through) == (len(still), True)
+        if before is not None:
+            assert state.database_id == before.database_id
+            assert (state.generation, state.last_id) >= (before.generation, before.last_id)
+            assert state.last_id >= before.last_id
+        self.state = state
 
     def rescue(self, name: str) -> None:
         committed, rescued = self.attempt(lambda: self.storage.rescue([name], POLICY, now=self.now))
@@ -435,10 +527,38 @@ class StorageMachine(RuleBasedStateMachine):
     def no_vector_is_silently_wrong(self) -> None:
         chunks = self.query(
             """SELECT kb_name, entry_id, ordinal, revision, vector
-               FROM chunks LEFT JOIN embeddings USING (model_id, digest)
+               FROM chunks LEFT JOIN embeddings
+                    ON (id, embeddings.model_id) = (embedding_id, chunks.model_id)
                ORDER BY kb_name, entry_id, ordinal"""
         )
         assert chunks == self.model.passages()
+
+    @invariant()
+    def what_was_encoded_is_kept_while_it_may_be_of_use(self) -> None:
+        rows = self.storage.cached(self.model_id, 0, 1000)
+        assert [number for number, _, _ in rows] == sorted({number for number, _, _ in rows})
+        assert {digest: blob for _, digest, blob in rows} == {
+            digest: blob for digest, (_, blob) in self.model.embeddings.items()
+        }
+        for claim in filter(self.held, self.claims):
+            found_there = {span.digest for span in claim.layout} - {
+                chunk.digest for chunk in claim.missing
+            }
+            assert found_there <= self.model.embeddings.keys()
+
+    @invariant()
+    def words_find_the_present_text(self) -> None:
+        for word in ("ash", "fir", "never"):
+            hits = self.storage.with_words(WordQuery((word,)), limit=100)
+            assert sorted((hit.kb, hit.entry_id) for hit in hits) == self.model.having(word)
+
+    @invariant()
+    def every_write_can_be_asked_after(self) -> None:
+        for row in self.model.rows.values():
+            assert self.storage.revision_status(row.revision) == row.status
+        present = {row.revision for row in self.model.rows.values()}
+        gone = self.storage.revision_status(self.last_revision) is None
+        assert gone == (self.last_revision not in present)
 
     @invariant()
     def counts_are_right(self) -> None:
@@ -459,18 +579,11 @@ class StorageMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            self.bring_copy_up_to_date()
             assert self.storage.problems() == {}
         finally:
             self.abandon()
             self.folder.cleanup()
-
-
-def passages_in(index: MatrixIndex) -> list[tuple[str, str, int, int, bytes]]:
-    """What an index holds, as the model lists it."""
-    return sorted(
-        (p.kb, p.entry_id, p.ordinal, p.revision, index._matrix[row].tobytes())
-        for row, p in enumerate(index._passages)
-    )
 
 
 def test_the_promises_hold_whatever_happens() -> None:
@@ -492,6 +605,7 @@ def test_the_promises_hold_whatever_happens() -> None:
     for what in (
         *("done", "late but held", "lost", "failed", "released", "rescued"),
         *("edit while processing", "power failure before", "power failure after"),
-        "done and never answered",
+        *("done and never answered", "encoded afresh", "imported", "collected"),
+        "nothing collected",
     ):
         assert StorageMachine.seen[what] >= 10, what

@@ -6,6 +6,7 @@ import pytest
 
 from actors.lifecycle import LEASE_EXPIRED, Status
 from pyrite.entries.entry import Entry
+from pyrite.errors import NotFoundError
 from pyrite.storage.protocol import ClaimedRows, Storage
 from pyrite.storage.records import BULK, INTERACTIVE, DueEntry, QueueCounts
 from tests.conformance.hands import LEASE_S, POLICY, Worker, delete, record, status, write
@@ -26,7 +27,7 @@ def test_a_claim_carries_the_entry(storage: Storage, worker: Worker) -> None:
     assert due == DueEntry(
         *("kb", given.id, "Ä", "Short", "body"),
         *(revision, due.token, 1, 3.0, BULK),
-        force=False,
+        renew_through=0,
     )
     assert (rows.next_due_s, rows.unfinished) == (LEASE_S, 1)
     assert storage.counts() == QueueCounts(processing=1)
@@ -54,6 +55,35 @@ def test_interactive_goes_before_bulk_and_older_before_newer(
     assert ids(worker.claim(9.0, limit=3)) == ["old", "new", "bulk old"]
     assert ids(worker.claim(9.0, limit=3)) == ["bulk new"]
     assert ids(worker.claim(9.0, limit=3)) == []
+
+
+def test_a_stream_of_edits_does_not_stop_the_bulk(storage: Storage, worker: Worker) -> None:
+    for number, name in enumerate("abcdef"):
+        write(storage, "kb", name, now=float(number))
+    for number, name in enumerate(("bulk old", "bulk new")):
+        write(storage, "other", name, now=10.0 + number, priority=BULK)
+
+    assert ids(worker.claim(20.0, limit=3)) == ["a", "b", "bulk old"]
+    assert ids(worker.claim(20.0, limit=1)) == ["c"]
+    assert ids(worker.claim(20.0, limit=2, kb="kb")) == ["d", "e"]
+    assert ids(worker.claim(20.0, limit=2)) == ["f", "bulk new"]
+
+
+def test_an_urgent_claim_takes_only_what_somebody_waits_for(
+    storage: Storage, worker: Worker
+) -> None:
+    write(storage, "kb", "suspect")
+    worker.claim_one()
+    storage.rescue([worker.name], POLICY, now=0.0)
+    write(storage, "kb", "bulk", now=1.0, priority=BULK)
+    assert ids(worker.claim(5.0, urgent=True)) == []
+    for name, at in (("b", 3.0), ("a", 2.0), ("c", 4.0)):
+        write(storage, "kb", name, now=at)
+
+    assert ids(worker.claim(5.0, limit=2, urgent=True)) == ["a", "b"]
+    assert ids(worker.claim(5.0, urgent=True)) == ["c"]
+    assert ids(worker.claim(5.0, urgent=True)) == []
+    assert ids(worker.claim(5.0)) == ["bulk"]
 
 
 def test_what_one_holds_another_does_not_get(storage: Storage, worker: Worker) -> None:
@@ -276,3 +306,45 @@ def test_an_entry_that_kills_its_workers_fails_in_the_end(storage: Storage) -> N
     assert status(storage, "kb", "poison") is Status.FAILED
     assert [event.type for event in storage.events(0, 10)] == ["embed_failed"]
     assert delete(storage, "kb", "poison") == 1
+
+
+# Asking after one write
+
+
+def test_a_write_can_be_asked_after(storage: Storage, worker: Worker) -> None:
+    revision = write(storage, "kb", "a")
+    seen = [storage.revision_status(revision)]
+    claim = worker.claim_one()
+    seen.append(storage.revision_status(revision))
+    worker.fail(claim, now=0.0)
+    seen.append(storage.revision_status(revision))
+    worker.finish(worker.claim_one(10.0))
+    seen.append(storage.revision_status(revision))
+    failing = write(storage, "kb", "b")
+    worker.fail(worker.claim_one(20.0), final=True)
+    seen.append(storage.revision_status(failing))
+
+    pending, processing = Status.PENDING, Status.PROCESSING
+    assert seen == [pending, processing, pending, Status.DONE, Status.FAILED]
+
+
+def test_a_write_that_another_followed_has_no_status(storage: Storage, worker: Worker) -> None:
+    first = write(storage, "kb", "a")
+    worker.embed_all()
+    second = write(storage, "kb", "a", "edited")
+    assert storage.revision_status(first) is None
+    assert storage.revision_status(second) is Status.PENDING
+    third = write(storage, "other", "b")
+    delete(storage, "kb", "a")
+    assert storage.revision_status(second) is None
+    assert storage.revision_status(third) is Status.PENDING
+    storage.remove_kb("other", now=1.0)
+    assert storage.revision_status(third) is None
+
+
+@pytest.mark.parametrize("revision", [0, -1, 2, 10**12])
+def test_a_write_that_never_was_cannot_be_asked_after(storage: Storage, revision: int) -> None:
+    assert write(storage, "kb", "a") == 1
+
+    with pytest.raises(NotFoundError, match=f"no revision {revision}"):
+        storage.revision_status(revision)

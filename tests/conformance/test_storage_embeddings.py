@@ -1,4 +1,4 @@
-"""Embeddings: stored once for each text, found by entry, and followed by the index."""
+"""Embeddings: stored once for each text, found by entry, and kept while they may be of use."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from actors.messages import Encoded, Piece
+from pyrite.entries.files import digest_of
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import Model, PassageChanges
-from tests.conformance.hands import Worker, chunks, delete, true_vectors, vector, vectors, write
+from pyrite.storage.records import Model
+from tests.conformance.hands import Worker, chunks, delete, true_vectors, vectors, write
 
 
 def test_a_model_is_entered_once(storage: Storage) -> None:
@@ -67,18 +68,6 @@ def test_an_edit_replaces_the_chunks(storage: Storage, worker: Worker) -> None:
     assert vectors(storage, "kb", "a") == true_vectors("four")
 
 
-def test_a_new_vector_overwrites_the_old_one(storage: Storage, worker: Worker) -> None:
-    write(storage, "kb", "a", "one")
-    worker.embed_all()
-    storage.reembed(None, now=1.0, force=True, other_than=None)
-    claim = worker.claim_one(1.0)
-    changed = -vector("one")
-    worker.settle([Encoded(Piece(claim, claim.missing[0]), changed)], [])
-
-    assert vectors(storage, "kb", "a") == [changed.tobytes()]
-    assert len(storage.known(worker.model_id, [claim.missing[0].digest])) == 1
-
-
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8"])
 def test_vectors_are_stored_as_little_endian_float32(
     storage: Storage, worker: Worker, dtype: str
@@ -93,133 +82,162 @@ def test_vectors_are_stored_as_little_endian_float32(
     assert np.frombuffer(blob, "<f4").tolist() == [0.5, -0.5, 0.5, 0.5]
 
 
-# What an index has to follow
+# A cache of them can be written out and taken in
 
 
-def in_order(changes: PassageChanges) -> list[tuple[str, str, int, bytes]]:
-    return sorted((p.kb, p.entry_id, p.ordinal, blob) for p, blob in changes.added)
+def test_a_cache_goes_round(storage: Storage, worker: Worker) -> None:
+    body = "one\ntwo\nthree"
+    write(storage, "kb", "a", body)
+    worker.embed_all()
+    cache = storage.cached(worker.model_id, 0, 100)
+
+    assert [number for number, _, _ in cache] == sorted({number for number, _, _ in cache})
+    given = [(digest, vector) for _, digest, vector in cache]
+    expected = {
+        chunk.digest: blob
+        for (_, chunk), blob in zip(chunks(body), true_vectors(body), strict=True)
+    }
+    assert dict(given) == expected
+    assert storage.cached(worker.model_id, cache[0][0], 1) == cache[1:2]
+    assert storage.cached(worker.model_id, cache[-1][0], 9) == []
+
+    another = Worker(storage, fingerprint="another")
+    assert storage.add_cached(another.model_id, given[:2]) == 2
+    assert storage.add_cached(another.model_id, given) == 1
+    assert storage.add_cached(another.model_id, given) == 0
+    assert storage.add_cached(another.model_id, []) == 0
+    taken = [(digest, vector) for _, digest, vector in storage.cached(another.model_id, 0, 100)]
+    assert dict(taken) == expected
+    assert storage.cached(worker.model_id, 0, 100) == cache
+    # What was taken in need not be encoded.
+    storage.reembed(None, now=1.0, force=False, other_than=another.model_id)
+    claim = another.claim_one(1.0)
+    assert claim.missing == ()
+    another.finish(claim, now=1.0)
+    assert vectors(storage, "kb", "a") == true_vectors(body)
 
 
-def expected(kb: str, entry_id: str, body: str) -> list[tuple[str, str, int, bytes]]:
-    return [(kb, entry_id, n, blob) for n, blob in enumerate(true_vectors(body))]
+def test_what_is_there_already_is_not_taken_in(storage: Storage, worker: Worker) -> None:
+    write(storage, "kb", "a", "one")
+    worker.embed_all()
+    before = storage.cached(worker.model_id, 0, 100)
+    ((_, digest, _),) = before
+
+    assert storage.add_cached(worker.model_id, [(digest, bytes(16))]) == 0
+    assert storage.cached(worker.model_id, 0, 100) == before
 
 
-def test_at_first_everything_is_new(storage: Storage, worker: Worker) -> None:
-    assert storage.passages_since(worker.model_id, None) == PassageChanges(0, True, (), ())
+def test_a_text_that_is_given_twice_is_taken_in_once(storage: Storage, worker: Worker) -> None:
+    assert storage.add_cached(worker.model_id, [(b"x", b"same"), (b"x", b"same")]) == 1
+    assert [row[1:] for row in storage.cached(worker.model_id, 0, 9)] == [(b"x", b"same")]
+
+
+def test_a_large_cache_can_be_taken_in_at_once(storage: Storage, worker: Worker) -> None:
+    given = [(f"{number:04}".encode(), bytes([number % 256])) for number in range(1500)]
+
+    assert storage.add_cached(worker.model_id, given) == 1500
+    assert storage.add_cached(worker.model_id, [*given, (b"new", b"x")]) == 1
+    assert storage.embedding_state(worker.model_id).count == 1501
+
+
+# What nobody has used for long is deleted
+
+
+def known(storage: Storage, worker: Worker, *texts: str) -> list[str]:
+    return [text for text in texts if storage.known(worker.model_id, [digest_of(text.encode())])]
+
+
+def test_what_is_unused_is_deleted_after_a_time(storage: Storage, worker: Worker) -> None:
     write(storage, "kb", "a", "one\ntwo")
-    write(storage, "kb", "pending later")
     worker.embed_all()
-    revision = write(storage, "other", "b", "one")
-    worker.embed_all()
-    write(storage, "other", "b", "not yet embedded")
-
-    changes = storage.passages_since(worker.model_id, None)
-
-    assert changes.reset
-    assert changes.seq == storage.events(0, 100)[-1].seq
-    assert in_order(changes) == [
-        *expected("kb", "a", "one\ntwo"),
-        *expected("kb", "pending later", "text"),
-        *expected("other", "b", "one"),
-    ]
-    assert {p.revision for p, _ in changes.added if p.kb == "other"} == {revision}
-
-
-def test_nothing_new(storage: Storage, worker: Worker) -> None:
-    write(storage, "kb", "a")
-    worker.embed_all()
-    seq = storage.passages_since(worker.model_id, None).seq
-    write(storage, "kb", "a", "edited, not yet embedded")
-
-    assert storage.passages_since(worker.model_id, seq) == PassageChanges(seq, False, (), ())
-
-
-def test_an_embedded_entry_replaces_what_was_there(storage: Storage, worker: Worker) -> None:
-    write(storage, "kb", "a", "one\ntwo")
-    write(storage, "kb", "untouched")
-    worker.embed_all()
-    seq = storage.passages_since(worker.model_id, None).seq
-    write(storage, "kb", "a", "three")
-    worker.embed_all()
-    write(storage, "kb", "a", "four")
+    write(storage, "kb", "a", "two\nthree")
     worker.embed_all()
 
-    changes = storage.passages_since(worker.model_id, seq)
+    # At first it is only noted; when it had last been used nobody knows.
+    assert storage.collect_unused(now=1_000.0, unused_s=100.0) == 0
+    assert storage.collect_unused(now=1_099.0, unused_s=100.0) == 0
+    assert known(storage, worker, "one", "two", "three") == ["one", "two", "three"]
+    assert storage.collect_unused(now=1_100.0, unused_s=100.0) == 1
+    assert known(storage, worker, "one", "two", "three") == ["two", "three"]
+    assert storage.collect_unused(now=9_999.0, unused_s=0.0) == 0
+    assert vectors(storage, "kb", "a") == true_vectors("two\nthree")
 
-    assert not changes.reset
-    assert changes.seq > seq
-    assert changes.dropped == (("kb", "a"),)
-    assert in_order(changes) == expected("kb", "a", "four")
 
-
-def test_a_deleted_entry_is_dropped(storage: Storage, worker: Worker) -> None:
-    write(storage, "kb", "a")
-    write(storage, "kb", "b")
+def test_without_patience_it_is_deleted_at_once(storage: Storage, worker: Worker) -> None:
+    write(storage, "kb", "a", "one")
     worker.embed_all()
-    seq = storage.passages_since(worker.model_id, None).seq
-    delete(storage, "kb", "a")
-
-    assert storage.passages_since(worker.model_id, seq) == PassageChanges(
-        seq + 1, False, (("kb", "a"),), ()
-    )
-
-
-def test_a_removed_knowledge_base_means_starting_over(storage: Storage, worker: Worker) -> None:
-    write(storage, "kb", "a")
-    write(storage, "other", "b", "one")
-    worker.embed_all()
-    seq = storage.passages_since(worker.model_id, None).seq
     storage.remove_kb("kb", now=1.0)
 
-    changes = storage.passages_since(worker.model_id, seq)
-
-    assert changes.reset
-    assert in_order(changes) == expected("other", "b", "one")
-    assert storage.passages_since(worker.model_id, changes.seq).reset is False
+    assert storage.collect_unused(now=1.0, unused_s=0.0) == 1
+    assert storage.embedding_state(worker.model_id).count == 0
 
 
-def test_a_failure_changes_no_passage(storage: Storage, worker: Worker) -> None:
-    write(storage, "kb", "a")
-    worker.embed_all()
-    seq = storage.passages_since(worker.model_id, None).seq
-    write(storage, "kb", "a", "edited")
-    worker.fail(worker.claim_one(), final=True)
+def test_what_is_used_again_begins_anew(storage: Storage, worker: Worker) -> None:
+    def put(body: str) -> None:
+        write(storage, "kb", "a", body)
+        worker.embed_all()
 
-    assert storage.passages_since(worker.model_id, seq) == PassageChanges(seq + 1, False, (), ())
+    put("one")
+    put("two")
+    assert storage.collect_unused(now=0.0, unused_s=100.0) == 0
+    put("one")
+    assert storage.collect_unused(now=99.0, unused_s=100.0) == 0  # now "two" is unused
+    put("two")
+    assert storage.collect_unused(now=150.0, unused_s=100.0) == 0  # and now "one" is, anew
+    assert storage.collect_unused(now=249.0, unused_s=100.0) == 0
+    assert known(storage, worker, "one", "two") == ["one", "two"]
+    assert storage.collect_unused(now=250.0, unused_s=100.0) == 1
+    assert known(storage, worker, "one", "two") == ["two"]
 
 
-@pytest.mark.parametrize(("keep", "reset"), [(3, False), (2, False), (1, True), (0, True)])
-def test_a_gap_in_the_feed_means_starting_over(
-    storage: Storage, worker: Worker, keep: int, reset: bool
+def test_nothing_is_deleted_while_anything_is_being_embedded(
+    storage: Storage, worker: Worker
 ) -> None:
     write(storage, "kb", "a", "one")
     worker.embed_all()
-    seq = storage.passages_since(worker.model_id, None).seq
-    for body in ("two", "three"):
-        write(storage, "kb", "a", body)
-        worker.embed_all()
-    storage.prune_events(keep)
+    delete(storage, "kb", "a")
+    write(storage, "other", "b", "one\ntwo")
+    claim = worker.claim_one()
+    assert [chunk.text for chunk in claim.missing] == ["two"]
 
-    changes = storage.passages_since(worker.model_id, seq)
+    # It is noted all the same.
+    assert storage.collect_unused(now=10.0, unused_s=0.0) == 0
+    assert storage.collect_unused(now=99.0, unused_s=0.0) == 0
+    assert worker.finish(claim, now=99.0).lost == ()
+    assert vectors(storage, "other", "b") == true_vectors("one\ntwo")
+    delete(storage, "other", "b")
+    write(storage, "other", "c", "three")
+    storage.release(worker.claim())
+    assert storage.collect_unused(now=100.0, unused_s=90.0) == 0
+    assert storage.collect_unused(now=190.0, unused_s=90.0) == 2
 
-    assert changes.reset is reset
-    assert changes.seq == seq + 2
-    assert in_order(changes) == expected("kb", "a", "three")
-    # Whoever is up to date need not start over, however much has been pruned.
-    assert not storage.passages_since(worker.model_id, changes.seq).reset
+
+def test_what_waits_or_has_failed_hinders_no_deletion(storage: Storage, worker: Worker) -> None:
+    for name in ("unused", "failed", "waiting"):
+        write(storage, "kb", name, name)
+    first, second, third = worker.claim()
+    worker.finish(first)
+    worker.fail(second, final=True)
+    worker.fail(third)
+    delete(storage, "kb", "unused")
+
+    assert storage.collect_unused(now=1.0, unused_s=0.0) == 1
 
 
-def test_each_model_has_passages_of_its_own(storage: Storage, worker: Worker) -> None:
-    newer = Worker(storage, fingerprint="newer")
+def test_it_is_not_done_too_often(storage: Storage, worker: Worker) -> None:
     write(storage, "kb", "a", "one")
-    write(storage, "kb", "b", "two")
     worker.embed_all()
-    seq = storage.passages_since(worker.model_id, None).seq
-    storage.reembed(None, now=1.0, force=False, other_than=newer.model_id)
-    newer.finish(*newer.claim(1.0, kb="kb", entry_id="a"), now=1.0)
+    delete(storage, "kb", "a")
 
-    assert in_order(storage.passages_since(newer.model_id, None)) == expected("kb", "a", "one")
-    changes = storage.passages_since(worker.model_id, seq)
-    assert changes.dropped == (("kb", "a"),)
-    assert changes.added == ()
-    assert in_order(storage.passages_since(worker.model_id, None)) == expected("kb", "b", "two")
+    assert storage.collect_unused(now=10_000.0, unused_s=50.0, every_s=100.0) == 0
+    assert storage.collect_unused(now=10_099.0, unused_s=50.0, every_s=100.0) == 0
+    assert known(storage, worker, "one") == ["one"]
+    assert storage.collect_unused(now=10_100.0, unused_s=50.0, every_s=100.0) == 1
+
+
+def test_any_number_can_be_deleted(storage: Storage, worker: Worker) -> None:
+    given = [(f"{number}".encode(), b"x") for number in range(2500)]
+    storage.add_cached(worker.model_id, given)
+
+    assert storage.collect_unused(now=1.0, unused_s=0.0) == 2500
+    assert storage.embedding_state(worker.model_id).count == 0

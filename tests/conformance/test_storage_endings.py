@@ -396,13 +396,13 @@ def test_reembedding_by_force_encodes_afresh(storage: Storage, worker: Worker) -
     storage.reembed(None, now=1.0, force=True, other_than=None)
 
     (due,) = storage.claim(worker.request(1.0)).due
-    assert due.force
+    assert due.renew_through
     claim = worker.split(due)
     assert len(claim.missing) == 1
     worker.finish(claim)
     write(storage, "kb", "a", "text", now=2.0)
     (due,) = storage.claim(worker.request(2.0)).due
-    assert not due.force
+    assert not due.renew_through
 
 
 @pytest.mark.parametrize("interlude", ["retry", "edit", "failure", "release", "reembed"])
@@ -428,7 +428,7 @@ def test_what_is_to_be_encoded_afresh_stays_so_until_it_is(
             storage.reembed(None, now=2.0, force=False, other_than=None)
 
     (due,) = storage.claim(worker.request(100.0)).due
-    assert due.force
+    assert due.renew_through
 
 
 def test_reembedding_does_not_put_an_edit_behind_the_bulk(storage: Storage, worker: Worker) -> None:
@@ -441,7 +441,7 @@ def test_reembedding_does_not_put_an_edit_behind_the_bulk(storage: Storage, work
 
     assert storage.oldest_pending() == 5.0
     (due,) = storage.claim(worker.request(6.0, limit=1)).due
-    assert (due.entry_id, due.priority, due.force) == ("b", INTERACTIVE, True)
+    assert (due.entry_id, due.priority, due.renew_through > 0) == ("b", INTERACTIVE, True)
 
 
 def test_only_what_another_model_embedded_is_queued(storage: Storage, worker: Worker) -> None:

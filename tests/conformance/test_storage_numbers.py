@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import BULK, LastError, QueueCounts
+from pyrite.storage.records import BULK, Filters, LastError, QueueCounts
 from tests.conformance.conftest import Opener
 from tests.conformance.hands import POLICY, Worker, delete, write
 
@@ -28,7 +28,8 @@ STEPS = st.lists(
 
 
 def recount(storage: Storage, kb: str | None) -> QueueCounts:
-    return QueueCounts(**Counter(str(stored.embedding) for stored in storage.entries(kb)))
+    entries = storage.entries(Filters(kbs=() if kb is None else (kb,)))
+    return QueueCounts(**Counter(str(stored.embedding) for stored in entries))
 
 
 @settings(

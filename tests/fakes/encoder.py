@@ -7,8 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from actors.messages import Vector
+from pyrite.entries.chunks import Splitter, Text
 
 DIMENSION = 16
 
@@ -20,6 +24,19 @@ def embedding_of(text: str) -> Vector:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
+def words_and_marks() -> Tokenizer:
+    """A tokenizer to which every word and every run of marks is one token."""
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    return tokenizer
+
+
+def texts_of(entry: Text) -> list[str]:
+    """What of an entry the fake encoder is given."""
+    pairs = Splitter(words_and_marks(), FakeEncoder.window).split(entry)
+    return [chunk.text for _, chunk in pairs]
+
+
 class FakeEncoder:
     """A TextEncoder without a model.
 
@@ -27,6 +44,8 @@ class FakeEncoder:
         calls: the texts of every call.
         fail: called with the texts of a call before it is answered; may raise.
     """
+
+    window = 64
 
     def __init__(
         self,
@@ -36,7 +55,6 @@ class FakeEncoder:
         fail: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self.name = name
-        self.window = 64
         self.ready = False
         self.delay_s = delay_s
         self.fail = fail
@@ -44,6 +62,9 @@ class FakeEncoder:
 
     def fingerprint(self) -> str:
         return f"fingerprint of {self.name}"
+
+    def tokenizer(self) -> Tokenizer:
+        return words_and_marks()
 
     def load(self) -> None:
         self.ready = True

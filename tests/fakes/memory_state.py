@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, date, datetime
 from typing import TypeAlias
 
 from actors.lifecycle import (
@@ -19,8 +23,10 @@ from actors.messages import Claim, Event
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import (
     BULK,
+    INTERACTIVE,
     SUSPECT,
     DueEntry,
+    Filters,
     KnowledgeBase,
     Model,
     Passage,
@@ -44,7 +50,7 @@ class Row:
     available_at: float | None = None
     error: str | None = None
     error_at: float | None = None
-    force: bool = False
+    renew_through: int = 0
     token: str | None = None
     worker: str | None = None
     lease_expires_at: float | None = None
@@ -60,9 +66,10 @@ class Row:
         """Whether its worker has lost it."""
         return self.lease_expires_at is not None and self.lease_expires_at <= now
 
-    def requeued(self, now: float, *, force: bool) -> Row:
+    def requeued(self, now: float, *, renew_through: int = 0) -> Row:
         """The row, queued again as bulk work."""
-        fresh = Row(self.revision, now, BULK, force=self.force or force, model_id=self.model_id)
+        renew = max(self.renew_through, renew_through)
+        fresh = Row(self.revision, now, BULK, renew_through=renew, model_id=self.model_id)
         place = self if self.status is Status.PENDING else fresh
         return replace(fresh, queued_at=place.queued_at, priority=place.priority)
 
@@ -104,8 +111,14 @@ class State:
     kbs: dict[str, KnowledgeBase] = field(default_factory=dict)
     entries: dict[Key, Indexed] = field(default_factory=dict)
     queue: dict[Key, Row] = field(default_factory=dict)
-    chunks: dict[Key, tuple[tuple[Passage, int, bytes], ...]] = field(default_factory=dict)
-    embeddings: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
+    #: Of each entry, its passages and the model that they were made with.
+    chunks: dict[Key, tuple[tuple[Passage, int], ...]] = field(default_factory=dict)
+    #: By model and hash of the text: the embedding's number and its vector.
+    embeddings: dict[tuple[int, bytes], tuple[int, bytes]] = field(default_factory=dict)
+    last_embedding: int = 0
+    unused_since: dict[int, float] = field(default_factory=dict)
+    collected_at: int = 0
+    generations: Counter[int] = field(default_factory=Counter)
     models: dict[str, Model] = field(default_factory=dict)
     workers: dict[str, WorkerRow] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -154,12 +167,71 @@ class State:
                 self.tell_failed(key, to, now)
         return len(rows)
 
-    def passages(self, keys: Iterable[Key], model_id: int) -> Iterator[tuple[Passage, bytes]]:
-        """The passages of entries that were made with a model."""
-        for key in keys:
-            for passage, model, digest in self.chunks.get(key, ()):
-                if model == model_id:
-                    yield passage, self.embeddings[model, digest]
+    def embed(self, model_id: int, digest: bytes, vector: bytes, renew_through: int = 0) -> None:
+        """Store an embedding; what is there already stays, unless it is to be encoded afresh."""
+        old, _ = self.embeddings.get((model_id, digest), (0, b""))
+        if old > renew_through:
+            return
+        self.last_embedding += 1
+        self.embeddings[model_id, digest] = self.last_embedding, vector
+        for key, chunks in self.chunks.items():
+            self.chunks[key] = tuple(
+                (replace(p, embedding_id=self.last_embedding), model)
+                if p.embedding_id == old
+                else (p, model)
+                for p, model in chunks
+            )
+
+    def vectors(self, model_id: int) -> list[tuple[int, bytes, bytes]]:
+        """A model's embeddings (number, hash, vector) in order of their numbers."""
+        return sorted(
+            (number, digest, vector)
+            for (model, digest), (number, vector) in self.embeddings.items()
+            if model == model_id
+        )
+
+    def used(self) -> set[int]:
+        """The numbers of the embeddings that an entry uses."""
+        return {p.embedding_id for chunks in self.chunks.values() for p, _ in chunks}
+
+    def chosen(self, filters: Filters) -> list[Indexed]:
+        """Entries by knowledge base and id."""
+        ordered = sorted(self.entries.items(), key=lambda item: item[0])
+        return [found for _, found in ordered if matches(found, filters)]
+
+
+def matches(found: Indexed, filters: Filters) -> bool:
+    """Whether an entry is one of those that are meant."""
+    entry, kb = found.record.entry, found.record.kb
+    return (
+        (not filters.kbs or kb in filters.kbs)
+        and (not filters.types or entry.type in filters.types)
+        and set(filters.tags) <= set(entry.tags)
+        and (filters.since is None or day_of(found) >= filters.since)
+        and (filters.until is None or day_of(found) <= filters.until)
+        and all(has(entry.fields.get(k, ABSENT), v) for k, v in filters.fields.items())
+    )
+
+
+def day_of(found: Indexed) -> str:
+    """The day that an entry is of."""
+    written = str(found.record.entry.fields.get("date"))[:10]
+    with suppress(ValueError):
+        if date.fromisoformat(written).isoformat() == written:
+            return written
+    return datetime.fromtimestamp(found.updated_at, UTC).date().isoformat()
+
+
+ABSENT = object()
+
+
+def has(value: object, wanted: str) -> bool:
+    """Whether a front-matter field has a value, or is a list that contains it."""
+    if isinstance(value, list | tuple):
+        return any(not isinstance(v, list | tuple | dict) and has(v, wanted) for v in value)
+    if value is ABSENT or isinstance(value, dict):
+        return False
+    return (value if isinstance(value, str) else json.dumps(value)) == wanted
 
 
 def after_now(row: Row, occurrence: Occurrence) -> Transition:
@@ -175,18 +247,24 @@ def candidates(state: State, request: ClaimRequest) -> list[tuple[Key, Row]]:
     held = [row.priority for row in state.queue.values() if row.worker == request.worker_id]
     due = [(key, row) for key, row in pending if row.due(request.now)]
     due.sort(key=lambda kr: (kr[1].priority, kr[1].queued_at))
-    clear = [(key, row) for key, row in due if row.priority != SUSPECT]
     if SUSPECT in held:
         return []
-    return clear[: request.limit] or due[: 0 if held else min(1, request.limit)]
+    if request.urgent:
+        return [(key, row) for key, row in due if row.priority == INTERACTIVE][: request.limit]
+    clear = [(key, row) for key, row in due if row.priority != SUSPECT]
+    bulk = [(key, row) for key, row in clear if row.priority == BULK][: int(request.limit > 1)]
+    rest = [each for each in clear if each not in bulk]
+    chosen = bulk + rest[: request.limit - len(bulk)]
+    chosen.sort(key=lambda kr: (kr[1].priority, kr[1].queued_at))
+    return chosen or due[: 0 if held else min(1, request.limit)]
 
 
-def chunks_of(state: State, model_id: int, claim: Claim) -> Iterator[tuple[Passage, int, bytes]]:
+def chunks_of(state: State, model_id: int, claim: Claim) -> Iterator[tuple[Passage, int]]:
     """The chunks that a claim gives its entry."""
     for ordinal, span in enumerate(claim.layout):
-        assert (model_id, span.digest) in state.embeddings
+        number, _ = state.embeddings[model_id, span.digest]
         place = (claim.kb, claim.entry_id, ordinal, span.start, span.end, claim.revision)
-        yield Passage(*place), model_id, span.digest
+        yield Passage(*place, span.headings, number), model_id
 
 
 def due_entry(state: State, key: Key, row: Row) -> DueEntry:
@@ -200,7 +278,7 @@ def due_entry(state: State, key: Key, row: Row) -> DueEntry:
         attempt=row.attempts,
         queued_at=row.queued_at,
         priority=row.priority,
-        force=row.force,
+        renew_through=row.renew_through,
     )
 
 

@@ -25,19 +25,22 @@ from actors.lifecycle import (
 )
 from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
-from pyrite.errors import ConflictError
-from pyrite.storage.protocol import ClaimedRows, ClaimRequest
+from pyrite.errors import ConflictError, NotFoundError
+from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest
 from pyrite.storage.records import (
+    EmbeddingState,
     Failure,
     FileRow,
+    Filters,
     KnowledgeBase,
     LastError,
     Model,
     Passage,
-    PassageChanges,
     QueueCounts,
     Record,
     StoredEntry,
+    WordHit,
+    WordQuery,
     WorkerRow,
 )
 from tests.fakes.memory_state import (
@@ -53,6 +56,7 @@ from tests.fakes.memory_state import (
     moved,
     stored,
 )
+from tests.fakes.memory_words import places, word_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,9 @@ class MemoryWriting:
         state.entries[key] = Indexed(replace(record, entry=entry), state.revision, now)
         old = state.queue.get(key, Row(0, now, priority))
         to = after(old.status, old.attempts, Written(), now=now, policy=RetryPolicy())
-        fresh = Row(state.revision, now, priority, force=old.force, model_id=old.model_id)
+        fresh = Row(
+            state.revision, now, priority, renew_through=old.renew_through, model_id=old.model_id
+        )
         state.queue[key] = moved(fresh, to)
         return state.revision
 
@@ -170,22 +176,10 @@ class MemoryStorage:
         return None if found is None else stored(state, found)
 
     def entries(
-        self,
-        kb: str | None = None,
-        *,
-        entry_type: str | None = None,
-        tag: str | None = None,
-        limit: int | None = None,
-        offset: int = 0,
+        self, filters: Filters = EVERYTHING, *, limit: int | None = None, offset: int = 0
     ) -> list[StoredEntry]:
         state = self._now
-        found = [
-            stored(state, each)
-            for _, each in sorted(state.entries.items(), key=lambda item: item[0])
-            if kb in {None, each.record.kb}
-            and entry_type in {None, each.record.entry.type}
-            and (tag is None or tag in each.record.entry.tags)
-        ]
+        found = [stored(state, each) for each in state.chosen(filters)]
         found = [replace(each, entry=replace(each.entry, body="")) for each in found]
         return found[offset : None if limit is None else offset + limit]
 
@@ -232,8 +226,9 @@ class MemoryStorage:
         lost: list[Claim] = []
         with self._write() as state:
             for each in encoded:
-                digest = each.piece.chunk.digest
-                state.embeddings[model_id, digest] = each.vector.astype("<f4").tobytes()
+                vector = each.vector.astype("<f4").tobytes()
+                piece = each.piece
+                state.embed(model_id, piece.chunk.digest, vector, piece.claim.renew_through)
             for claim, to in ((ending.claim, ending.transition) for ending in endings):
                 row, key = state.held(claim), (claim.kb, claim.entry_id)
                 if row is None:
@@ -241,8 +236,10 @@ class MemoryStorage:
                     continue
                 state.queue[key] = ended(row, to, now)
                 if to.status is Status.DONE:
-                    state.queue[key] = replace(state.queue[key], model_id=model_id, force=False)
+                    state.queue[key] = replace(state.queue[key], model_id=model_id, renew_through=0)
                     state.chunks[key] = tuple(chunks_of(state, model_id, claim))
+                    for passage, _ in state.chunks[key]:
+                        state.unused_since.pop(passage.embedding_id, None)
                     detail = {"queued_at": row.queued_at, "embedded_at": now}
                     detail["duration_ms"] = round((now - row.queued_at) * 1000, 3)
                     events.append(state.tell("embed_complete", key, row.revision, now, **detail))
@@ -277,7 +274,7 @@ class MemoryStorage:
             failed = state.rows(kb, Status.FAILED)
             named = [(k, row) for k, row in failed if entry_ids is None or k[1] in entry_ids]
             for key, row in named:
-                state.queue[key] = moved(row.requeued(now, force=False), after_now(row, Retried()))
+                state.queue[key] = moved(row.requeued(now), after_now(row, Retried()))
             return [key for key, _ in named]
 
     def reembed(self, kb: str | None, *, now: float, force: bool, other_than: int | None) -> int:
@@ -290,7 +287,8 @@ class MemoryStorage:
                     if row.status is Status.DONE and row.model_id != other_than
                 ]
             for key, row in rows:
-                state.queue[key] = row.requeued(now, force=force)
+                through = state.last_embedding if force else 0
+                state.queue[key] = row.requeued(now, renew_through=through)
             return len(rows)
 
     def counts(self, kb: str | None = None) -> QueueCounts:
@@ -315,6 +313,14 @@ class MemoryStorage:
     def oldest_pending(self, kb: str | None = None) -> float | None:
         waiting = self._now.rows(kb, Status.PENDING)
         return min((row.queued_at for _, row in waiting), default=None)
+
+    def revision_status(self, revision: int) -> Status | None:
+        for row in self._now.queue.values():
+            if row.revision == revision:
+                return row.status
+        if not 1 <= revision <= self._now.revision:
+            raise NotFoundError(f"there is no revision {revision}")
+        return None
 
     # Workers
 
@@ -342,25 +348,88 @@ class MemoryStorage:
     def models(self) -> list[Model]:
         return list(self._now.models.values())
 
-    def known(self, model_id: int, digests: Collection[bytes]) -> set[bytes]:
-        return {each for each in digests if (model_id, each) in self._now.embeddings}
+    def known(self, model_id: int, digests: Collection[bytes], *, above: int = 0) -> set[bytes]:
+        embeddings = self._now.embeddings
+        return {each for each in digests if embeddings.get((model_id, each), (0,))[0] > above}
 
     def embeddings(self, kb: str, entry_id: str) -> list[tuple[Passage, bytes]]:
-        state = self._now
-        chunks = state.chunks.get((kb, entry_id), ())
-        return [(passage, state.embeddings[model, digest]) for passage, model, digest in chunks]
+        vectors = dict(self._now.embeddings.values())
+        chunks = self._now.chunks.get((kb, entry_id), ())
+        return [(passage, vectors[passage.embedding_id]) for passage, _ in chunks]
 
-    def passages_since(self, model_id: int, seq: int | None) -> PassageChanges:
+    def embedding_state(self, model_id: int) -> EmbeddingState:
         state = self._now
-        news = [event for event in state.events if seq is not None and event.seq > seq]
-        gap = seq is None or len(news) < state.seq - seq
-        if gap or any(event.type == "kb_removed" for event in news):
-            added = state.passages(state.chunks, model_id)
-            return PassageChanges(state.seq, True, (), tuple(added))
-        touching = {"embed_complete", "entry_deleted"}
-        touched = tuple({(e.kb, e.entry_id): None for e in news if e.type in touching})
-        added = state.passages(touched, model_id)
-        return PassageChanges(state.seq, False, touched, tuple(added))
+        count = len(state.vectors(model_id))
+        generation = state.generations[model_id]
+        return EmbeddingState(str(id(self._memory)), generation, count, state.last_embedding)
+
+    def embeddings_after(self, model_id: int, after: int, limit: int) -> list[tuple[int, bytes]]:
+        return [(n, v) for n, _, v in self.cached(model_id, after, limit)]
+
+    def embeddings_by_id(self, model_id: int, ids: Collection[int]) -> list[tuple[int, bytes]]:
+        return [(n, v) for n, _, v in self._now.vectors(model_id) if n in ids]
+
+    def cached(self, model_id: int, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
+        return [each for each in self._now.vectors(model_id) if each[0] > after][:limit]
+
+    def add_cached(self, model_id: int, vectors: Sequence[tuple[bytes, bytes]]) -> int:
+        with self._write() as state:
+            before = len(state.embeddings)
+            for digest, vector in vectors:
+                if (model_id, digest) not in state.embeddings:
+                    state.embed(model_id, digest, vector)
+            return len(state.embeddings) - before
+
+    def collect_unused(self, *, now: float, unused_s: float, every_s: float = 0.0) -> int:
+        if now - self._now.collected_at < every_s:
+            return 0
+        with self._write() as state:
+            state.collected_at = int(now)
+            numbers = {number for number, _ in state.embeddings.values()} - state.used()
+            since = {number: state.unused_since.get(number, now) for number in numbers}
+            state.unused_since = since
+            if state.rows(None, Status.PROCESSING):
+                return 0
+            old = {number for number in numbers if since[number] <= now - unused_s}
+            for key, (number, _) in list(state.embeddings.items()):
+                if number in old:
+                    del state.embeddings[key]
+                    del state.unused_since[number]
+                    state.generations[key[0]] += 1
+            return len(old)
+
+    # Searching
+
+    def embedding_ids(self, model_id: int, filters: Filters) -> list[int]:
+        found = self._passages(filters)
+        return sorted({p.embedding_id for p, model in found if model == model_id})
+
+    def layout(self, model_id: int, kb: str, entry_id: str) -> list[Passage]:
+        return [p for p, model in self._now.chunks.get((kb, entry_id), ()) if model == model_id]
+
+    def passages(self, ids: Collection[int], filters: Filters = EVERYTHING) -> list[Passage]:
+        return [p for p, _ in self._passages(filters) if p.embedding_id in ids]
+
+    def _passages(self, filters: Filters) -> list[tuple[Passage, int]]:
+        state = self._now
+        keys = [(found.record.kb, found.record.entry.id) for found in state.chosen(filters)]
+        return [each for key in keys for each in state.chunks.get(key, ())]
+
+    def with_words(
+        self, query: WordQuery, filters: Filters = EVERYTHING, *, limit: int, offset: int = 0
+    ) -> list[WordHit]:
+        state = self._now
+        scores = word_scores({key: each.record.entry for key, each in state.entries.items()}, query)
+        chosen = [(each.record.kb, each.record.entry.id) for each in state.chosen(filters)]
+        found = [WordHit(*key, scores[key]) for key in chosen if key in scores]
+        found.sort(key=lambda hit: (-hit.score, hit.kb, hit.entry_id))
+        return found[offset : offset + limit]
+
+    def highlights(self, kb: str, entry_id: str, query: WordQuery) -> list[tuple[int, int]]:
+        found = self._now.entries.get((kb, entry_id))
+        if found is None or not word_scores({(): found.record.entry}, query):
+            return []
+        return places(found.record.entry.body, query)
 
     # The feed and its health
 

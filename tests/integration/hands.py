@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+import trio
+
 from actors.lifecycle import Status
+from actors.messages import Statistics, Vector
 from pyrite.config import Settings
-from pyrite.entries.chunks import chunks
 from pyrite.services.embedding_service import EmbeddingService
+from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
 from pyrite.storage.driver import sqlite3
-from pyrite.storage.records import KnowledgeBase, StoredEntry
+from pyrite.storage.records import Filters, KnowledgeBase, StoredEntry
 from pyrite.storage.sqlite.store import SqliteStorage
-from tests.fakes.encoder import FakeEncoder, embedding_of
+from tests.fakes.encoder import FakeEncoder, embedding_of, texts_of
 
 KB = "notes"
 
@@ -29,6 +35,40 @@ LONG = 30
 def later() -> float:
     """A clock so far ahead that the stats of files just written are old enough to be trusted."""
     return time.time() + 60
+
+
+class Words(FakeEncoder):
+    """An encoder that knows which words a text has: more of them in common, more alike.
+
+    Attributes:
+        queries: every query that was encoded.
+    """
+
+    def __init__(self, name: str = "fake") -> None:
+        super().__init__(name)
+        self.queries: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
+        self.calls.append(list(texts))
+        if self.fail is not None:
+            self.fail(texts)
+        return [self._vector(text) for text in texts]
+
+    def encode_query(self, text: str) -> Vector:
+        self.queries.append(text)
+        return self._vector(text)
+
+    @property
+    def encoded(self) -> list[str]:
+        """All texts that were encoded."""
+        return [text for call in self.calls for text in call]
+
+    def _vector(self, text: str) -> Vector:
+        vector = np.zeros(512, np.float32)
+        vector[0] = 0.01  # no text is without any direction
+        for word in re.findall(r"\w+", text.lower()):
+            vector[1 + zlib.crc32(word.encode()) % 511] = 1
+        return vector / np.linalg.norm(vector)
 
 
 @dataclass
@@ -74,23 +114,42 @@ class Product:
 
     def ids(self) -> list[str]:
         """All entries."""
-        return [stored.entry.id for stored in self.storage.entries(KB)]
+        return [stored.entry.id for stored in self.storage.entries(Filters(kbs=(KB,)))]
 
     def embed(self, encoder: FakeEncoder | None = None) -> FakeEncoder:
         """Embed everything that is pending, one entry after another."""
         encoder = encoder or FakeEncoder()
-        for stored in self.storage.entries(KB):
+        for stored in self.storage.entries(Filters(kbs=(KB,))):
             if stored.embedding is Status.PENDING:
                 self.embedding.embed_entry(encoder, KB, stored.entry.id)
         return encoder
 
+    def drain(self, encoder: FakeEncoder | None = None, **settings: object) -> Statistics:
+        """Embed everything that is pending with a worker."""
+        worker = EmbeddingWorker(
+            self.storage, encoder or FakeEncoder(self.settings.model), self.tuned(**settings)
+        )
+        return trio.run(worker.process_queue)
+
+    def add_kb(self, name: str) -> Path:
+        """Register one more, empty folder."""
+        folder = self.folder.parent / name
+        folder.mkdir()
+        self.kbs.add_kb(name, folder)
+        return folder
+
+    def fill(self, texts: Mapping[str, str], kb: str = KB) -> None:
+        """Index many files at once: (path without its ending, text)."""
+        known = self.kbs.kb(kb)
+        for name, text in texts.items():
+            (Path(known.path) / f"{name}.md").write_text(text, encoding="utf-8")
+        self.folders.sync(known)
+
     def is_embedded(self, entry_id: str) -> bool:
         """Whether the entry's stored vectors are those of its present text."""
-        wanted = chunks(self.entry(entry_id).entry, FakeEncoder().window)
+        wanted = texts_of(self.entry(entry_id).entry)
         stored = self.storage.embeddings(KB, entry_id)
-        return [blob for _, blob in stored] == [
-            embedding_of(chunk.text).tobytes() for _, chunk in wanted
-        ]
+        return [blob for _, blob in stored] == [embedding_of(text).tobytes() for text in wanted]
 
     def query(self, sql: str, *values: object) -> list[tuple[object, ...]]:
         """Rows of the database, over a connection of its own; a change is committed."""
@@ -99,7 +158,8 @@ class Product:
 
     def revisions(self) -> dict[str, int]:
         """Every entry's revision."""
-        return {stored.entry.id: stored.revision for stored in self.storage.entries(KB)}
+        stored = self.storage.entries(Filters(kbs=(KB,)))
+        return {each.entry.id: each.revision for each in stored}
 
 
 def product(path: Path) -> Iterator[Product]:

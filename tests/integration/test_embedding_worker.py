@@ -292,9 +292,10 @@ async def test_what_is_forced_is_encoded_though_it_is_known(product: Product) ->
 async def test_a_stop_commits_what_has_begun_and_gives_back_the_rest(product: Product) -> None:
     fill(product, 20)
     stopping: list[EmbeddingWorker] = []
+    token = trio.lowlevel.current_trio_token()
 
     def stop(_: Sequence[str]) -> None:
-        trio.from_thread.run_sync(stopping[0].stop)
+        trio.from_thread.run_sync(stopping[0].stop, trio_token=token)
 
     encoder = FakeEncoder(fail=stop)
     stopping.append(worker(product, encoder, batch_texts=2, claim_limit=10))

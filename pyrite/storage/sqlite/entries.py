@@ -11,8 +11,9 @@ from pyrite.entries.entry import Entry
 from pyrite.entries.files import FileStamp
 from pyrite.errors import ConflictError
 from pyrite.storage.driver import sqlite3
-from pyrite.storage.records import FileRow, KnowledgeBase, Record, StoredEntry
+from pyrite.storage.records import FileRow, Filters, KnowledgeBase, Record, StoredEntry
 from pyrite.storage.sqlite import feed
+from pyrite.storage.sqlite.filters import condition
 
 #: One encoder for all rows: json.dumps would make a new one for each.
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -33,10 +34,12 @@ _UPSERT_ENTRY = """
 
 # Whatever state the row was in, and whoever holds it: the new revision is pending.
 _ENQUEUE = """
-    INSERT INTO embed_queue (kb_name, entry_id, revision, status, queued_at, priority)
-    VALUES (?, ?, ?, 'pending', ?, ?)
+    INSERT INTO embed_queue
+        (kb_name, entry_id, revision, characters, status, queued_at, priority)
+    VALUES (?, ?, ?, ?, 'pending', ?, ?)
     ON CONFLICT (kb_name, entry_id) DO UPDATE SET
-        revision = excluded.revision, status = 'pending', queued_at = excluded.queued_at,
+        revision = excluded.revision, characters = excluded.characters,
+        status = 'pending', queued_at = excluded.queued_at,
         priority = excluded.priority, available_at = NULL, attempts = 0,
         error = NULL, error_at = NULL, claim_token = NULL, claimed_by = NULL,
         lease_expires_at = NULL, finished_at = NULL
@@ -63,11 +66,16 @@ def upsert(
     conn.executemany(
         _ENQUEUE,
         (
-            (r.kb, r.entry.id, revision, now, priority)
+            (r.kb, r.entry.id, revision, _characters(r.entry), now, priority)
             for r, revision in zip(records, revisions, strict=True)
         ),
     )
     return revisions
+
+
+def _characters(entry: Entry) -> int:
+    """How long the text is that will be embedded."""
+    return len(entry.title) + len(entry.summary) + len(entry.body)
 
 
 def _entry_row(record: Record, revision: int, now: float) -> tuple[object, ...]:
@@ -155,28 +163,15 @@ def entry(conn: sqlite3.Connection, kb: str, entry_id: str) -> StoredEntry | Non
 
 
 def entries(
-    conn: sqlite3.Connection,
-    kb: str | None,
-    *,
-    entry_type: str | None,
-    tag: str | None,
-    limit: int | None,
-    offset: int,
+    conn: sqlite3.Connection, filters: Filters, *, limit: int | None, offset: int
 ) -> list[StoredEntry]:
     """Entries by knowledge base and id, with empty bodies."""
-    wanted: list[tuple[str, str]] = []
-    if kb is not None:
-        wanted.append(("e.kb_name = ?", kb))
-    if entry_type is not None:
-        wanted.append(("e.type = ?", entry_type))
-    if tag is not None:
-        wanted.append(("EXISTS (SELECT 1 FROM json_each(e.tags) WHERE value = ?)", tag))
-    where = " AND ".join(condition for condition, _ in wanted) or "TRUE"
+    where, values = condition(filters)
     rows = conn.execute(
         f"""SELECT {_COLUMNS}, ''
             FROM entries e JOIN embed_queue q USING (kb_name, entry_id)
             WHERE {where} ORDER BY e.kb_name, e.entry_id LIMIT ? OFFSET ?""",
-        (*(value for _, value in wanted), -1 if limit is None else limit, offset),
+        (*values, -1 if limit is None else limit, offset),
     )
     return [_stored(row) for row in rows]
 

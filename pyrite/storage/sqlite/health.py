@@ -20,17 +20,31 @@ INVARIANTS = {
             SELECT 1 FROM chunks c WHERE c.kb_name = q.kb_name AND c.entry_id = q.entry_id
             AND c.revision = q.revision AND c.model_id = q.model_id)""",
     "chunks without an embedding": """
-        SELECT count(*) FROM chunks c LEFT JOIN embeddings e USING (model_id, digest)
-        WHERE e.digest IS NULL""",
+        SELECT count(*) FROM chunks c
+        LEFT JOIN embeddings e ON (e.id, e.model_id) = (c.embedding_id, c.model_id)
+        WHERE e.id IS NULL""",
+    "counts of embeddings that are wrong": """
+        SELECT count(*) FROM models m
+        WHERE m.embeddings <> (SELECT count(*) FROM embeddings WHERE model_id = m.id)""",
     "counts of the queue that are wrong": """
         SELECT count(*) FROM (
             SELECT sum(n) FROM (
                 SELECT kb_name, status, iif(status = 'done', model_id, 0) AS model_id,
-                       count(*) AS n
+                       count(*) AS n, sum(characters) AS characters
                 FROM embed_queue GROUP BY 1, 2, 3
-                UNION ALL SELECT kb_name, status, model_id, -n FROM queue_counts)
-            GROUP BY kb_name, status, model_id HAVING sum(n) <> 0)""",
+                UNION ALL SELECT kb_name, status, model_id, -n, -characters FROM queue_counts)
+            GROUP BY kb_name, status, model_id
+            HAVING sum(n) <> 0 OR sum(characters) <> 0)""",
 }
+
+
+def words_problem(conn: sqlite3.Connection) -> str | None:
+    """How the full-text index disagrees with the entries; needs the write lock."""
+    try:
+        conn.execute("INSERT INTO entry_words (entry_words, rank) VALUES ('integrity-check', 1)")
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None
 
 
 def problems(conn: sqlite3.Connection) -> dict[str, int | str]:

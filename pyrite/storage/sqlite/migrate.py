@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pyrite.errors import StorageError
 from pyrite.storage.driver import sqlite3
-from pyrite.storage.sqlite.schema import MIGRATIONS, REWRITING
+from pyrite.storage.sqlite.migrations import MIGRATIONS, REWRITING
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

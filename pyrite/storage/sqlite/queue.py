@@ -24,6 +24,7 @@ from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import (
     BULK,
+    INTERACTIVE,
     SUSPECT,
     DueEntry,
 )
@@ -41,6 +42,8 @@ _GIVEN = """(SELECT value ->> 0 AS kb, value ->> 1 AS entry, value ->> 2 AS revi
 _HELD_AS_GIVEN = """kb_name = given.kb AND entry_id = given.entry
                     AND embed_queue.revision = given.revision AND claim_token = given.token"""
 
+_LAST_EMBEDDING = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'embeddings'"
+
 _UNCLAIM = "claim_token = NULL, claimed_by = NULL, lease_expires_at = NULL"
 
 
@@ -48,8 +51,9 @@ def any_due(conn: sqlite3.Connection, request: ClaimRequest) -> bool:
     """Whether a claim could bring or change anything; needs no write lock."""
     if request.entry_id is not None:
         return True  # that entry is claimed even while it waits for a retry
+    ready = f"{READY} AND priority = {INTERACTIVE}" if request.urgent else READY
     row = conn.execute(
-        f"""SELECT EXISTS (SELECT 1 FROM embed_queue WHERE {READY})
+        f"""SELECT EXISTS (SELECT 1 FROM embed_queue WHERE {ready})
                 OR EXISTS (SELECT 1 FROM embed_queue
                            WHERE status = 'pending' AND available_at <= :now)
                 OR EXISTS (SELECT 1 FROM embed_queue
@@ -79,17 +83,30 @@ def claim(conn: sqlite3.Connection, request: ClaimRequest) -> list[int]:
     ).fetchone()
     if suspects:
         return []
-    scope = in_scope(request.kb)
-    ready = f"SELECT rowid FROM embed_queue INDEXED BY queue_ready WHERE {READY} {scope}"
-    rowids = _take(
-        conn,
-        request,
-        f"{ready} AND priority < {SUSPECT} ORDER BY priority, queued_at LIMIT :limit",
-    )
+    ready = f"""SELECT rowid FROM embed_queue INDEXED BY queue_ready
+                WHERE {READY} {in_scope(request.kb)}"""
+    if request.urgent:
+        first = f"{ready} AND priority = {INTERACTIVE} ORDER BY queued_at LIMIT :limit"
+        return _take(conn, request, first)
+    rowids = _take(conn, request, _most_urgent(ready))
     if not rowids and not held:
         alone = f"{ready} AND priority = {SUSPECT} ORDER BY queued_at LIMIT min(1, :limit)"
         rowids = _take(conn, request, alone)
     return rowids
+
+
+def _most_urgent(ready: str) -> str:
+    """The rows to claim of those that are ready: urgent ones, and at least one of the others.
+
+    Without that one, a stream of edits that keeps the encoder busy would stop the bulk.
+    """
+    bulk = f"{ready} AND priority = {BULK} ORDER BY queued_at LIMIT iif(:limit > 1, 1, 0)"
+    return f"""
+        WITH bulk AS MATERIALIZED ({bulk})
+        SELECT rowid FROM bulk UNION ALL SELECT rowid FROM (
+            {ready} AND priority < {SUSPECT} AND rowid NOT IN (SELECT rowid FROM bulk)
+            ORDER BY priority, queued_at LIMIT :limit - (SELECT count(*) FROM bulk))
+    """
 
 
 def _take(conn: sqlite3.Connection, request: ClaimRequest, candidates: str) -> list[int]:
@@ -116,17 +133,17 @@ def read_claimed(
     """The texts of claims, most urgent first; one that has been lost since is left out."""
     rows = conn.execute(
         """SELECT q.kb_name, q.entry_id, e.title, e.summary, e.body, q.revision,
-                  q.claim_token, q.attempts, q.queued_at, q.priority, q.force
+                  q.claim_token, q.attempts, q.queued_at, q.priority, q.renew_through
            FROM embed_queue q JOIN entries e USING (kb_name, entry_id)
            WHERE q.rowid IN (SELECT value FROM json_each(?)) AND q.claimed_by = ?
            ORDER BY q.priority, q.queued_at, q.rowid""",
         (json.dumps(list(rowids)), worker_id),
     )
-    for *columns, force in rows:
+    for *columns, renew_through in rows:
         kb, entry_id, title, summary, body, revision, token, attempt, queued_at, priority = columns
         yield DueEntry(
             *(kb, entry_id, title, summary, body),
-            *(revision, token, attempt, queued_at, priority, bool(force)),
+            *(revision, token, attempt, queued_at, priority, renew_through),
         )
 
 
@@ -144,7 +161,7 @@ def finish(
     ).fetchall()
     conn.execute(
         f"""UPDATE embed_queue SET status = '{Status.DONE}', available_at = NULL, error = NULL,
-                   error_at = NULL, finished_at = ?, model_id = ?, force = 0, {_UNCLAIM}
+                   error_at = NULL, finished_at = ?, model_id = ?, renew_through = 0, {_UNCLAIM}
             FROM {_GIVEN} WHERE {_HELD_AS_GIVEN}""",
         (now, model_id, given),
     )
@@ -295,7 +312,8 @@ def _requeue(conn: sqlite3.Connection, rowids: Collection[int], *, now: float, f
                    queued_at = iif(status = 'pending', queued_at, ?),
                    priority = iif(status = 'pending', priority, {BULK}),
                    available_at = NULL, attempts = 0, error = NULL, error_at = NULL,
-                   finished_at = NULL, force = force OR ?, {_UNCLAIM}
+                   finished_at = NULL,
+                   renew_through = max(renew_through, iif(?, ({_LAST_EMBEDDING}), 0)), {_UNCLAIM}
             WHERE rowid = ?""",
         ((now, force, rowid) for rowid in rowids),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
+from actors.lifecycle import Status
+from pyrite.errors import NotFoundError
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import (
     BULK,
@@ -70,6 +72,21 @@ def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> lis
         {"kb": kb, "limit": -1 if limit is None else limit},
     )
     return [Failure(*row) for row in rows]
+
+
+def of_revision(conn: sqlite3.Connection, revision: int) -> Status | None:
+    """How far that write is; None if its row has gone or moved on.
+
+    Raises:
+        NotFoundError: there has been no such write.
+    """
+    row = conn.execute("SELECT status FROM embed_queue WHERE revision = ?", (revision,)).fetchone()
+    if row is not None:
+        return Status(row[0])
+    (last,) = conn.execute("SELECT value FROM sequences WHERE name = 'revision'").fetchone()
+    if not 1 <= revision <= last:
+        raise NotFoundError(f"there is no revision {revision}; the latest is {last}")
+    return None
 
 
 def last_error(conn: sqlite3.Connection, kb: str | None) -> LastError | None:

@@ -11,22 +11,38 @@ from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
 from pyrite.storage.driver import sqlite3
-from pyrite.storage.protocol import ClaimedRows, ClaimRequest
+from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest
 from pyrite.storage.records import (
+    EmbeddingState,
     Failure,
     FileRow,
+    Filters,
     KnowledgeBase,
     LastError,
     Model,
     Passage,
-    PassageChanges,
     QueueCounts,
     Record,
     StoredEntry,
+    WordHit,
+    WordQuery,
     WorkerRow,
 )
-from pyrite.storage.sqlite import entries, feed, health, queue, queue_status, vectors, workers
+from pyrite.storage.sqlite import (
+    embeddings,
+    entries,
+    feed,
+    health,
+    passages,
+    queue,
+    queue_status,
+    words,
+    workers,
+)
 from pyrite.storage.sqlite.connection import Connections
+
+#: Embeddings deleted in one transaction: a fraction of a second's work.
+_COLLECTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +109,10 @@ class SqliteStorage:
             return entries.entry(conn, kb, entry_id)
 
     def entries(
-        self,
-        kb: str | None = None,
-        *,
-        entry_type: str | None = None,
-        tag: str | None = None,
-        limit: int | None = None,
-        offset: int = 0,
+        self, filters: Filters = EVERYTHING, *, limit: int | None = None, offset: int = 0
     ) -> list[StoredEntry]:
         with self._db.read() as conn:
-            return entries.entries(
-                conn, kb, entry_type=entry_type, tag=tag, limit=limit, offset=offset
-            )
+            return entries.entries(conn, filters, limit=limit, offset=offset)
 
     def files(self, kb: str) -> dict[str, FileRow]:
         with self._db.read() as conn:
@@ -134,10 +142,10 @@ class SqliteStorage:
         failed = [e for e in endings if e.transition.status is not Status.DONE]
         events: list[Event] = []
         with self._db.write() as conn:
-            vectors.store(conn, model_id, encoded)
+            embeddings.store(conn, model_id, encoded)
             queued_at = queue.finish(conn, finished, model_id, now=now)
             done = [claim for claim in finished if claim.token in queued_at]
-            vectors.link(conn, model_id, done)
+            embeddings.link(conn, model_id, done)
             events += feed.append_completed(conn, done, queued_at, now)
             lost = [claim for claim in finished if claim.token not in queued_at]
             for ending in failed:
@@ -198,6 +206,10 @@ class SqliteStorage:
         with self._db.read() as conn:
             return queue_status.oldest_pending(conn, kb)
 
+    def revision_status(self, revision: int) -> Status | None:
+        with self._db.read() as conn:
+            return queue_status.of_revision(conn, revision)
+
     # Workers
 
     def beat(self, worker: WorkerRow) -> None:
@@ -216,27 +228,83 @@ class SqliteStorage:
 
     def model(self, fingerprint: str, name: str) -> Model:
         with self._db.read() as conn:
-            known = vectors.model(conn, fingerprint)
+            known = embeddings.model(conn, fingerprint)
         if known is not None and known.name == name:
             return known
         with self._db.write() as conn:
-            return vectors.add_model(conn, fingerprint, name)
+            return embeddings.add_model(conn, fingerprint, name)
 
     def models(self) -> list[Model]:
         with self._db.read() as conn:
-            return vectors.models(conn)
+            return embeddings.models(conn)
 
-    def known(self, model_id: int, digests: Collection[bytes]) -> set[bytes]:
+    def known(self, model_id: int, digests: Collection[bytes], *, above: int = 0) -> set[bytes]:
         with self._db.read() as conn:
-            return vectors.known(conn, model_id, digests)
+            found = embeddings.known(conn, model_id, digests)
+        return {digest for digest, number in found.items() if number > above}
 
     def embeddings(self, kb: str, entry_id: str) -> list[tuple[Passage, bytes]]:
         with self._db.read() as conn:
-            return vectors.embeddings(conn, kb, entry_id)
+            return passages.of_entry(conn, kb, entry_id)
 
-    def passages_since(self, model_id: int, seq: int | None) -> PassageChanges:
+    def embedding_state(self, model_id: int) -> EmbeddingState:
         with self._db.read() as conn:
-            return vectors.passages_since(conn, model_id, seq)
+            return embeddings.state(conn, model_id)
+
+    def embeddings_after(self, model_id: int, after: int, limit: int) -> list[tuple[int, bytes]]:
+        with self._db.read() as conn:
+            return embeddings.after(conn, model_id, after, limit)
+
+    def embeddings_by_id(self, model_id: int, ids: Collection[int]) -> list[tuple[int, bytes]]:
+        with self._db.read() as conn:
+            return embeddings.by_id(conn, model_id, ids)
+
+    def cached(self, model_id: int, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
+        with self._db.read() as conn:
+            return embeddings.cached(conn, model_id, after, limit)
+
+    def add_cached(self, model_id: int, vectors: Sequence[tuple[bytes, bytes]]) -> int:
+        with self._db.write() as conn:
+            return embeddings.add_cached(conn, model_id, vectors)
+
+    def collect_unused(self, *, now: float, unused_s: float, every_s: float = 0.0) -> int:
+        # Looking is slow and needs no lock; what it found is looked at again under the lock.
+        with self._db.read() as conn:
+            if now - embeddings.collected_at(conn) < every_s:
+                return 0
+            found = embeddings.unused(conn)
+        with self._db.write() as conn:
+            embeddings.mark_unused(conn, found, now=now)
+        collected, last = 0, _COLLECTED
+        while last == _COLLECTED:
+            with self._db.write() as conn:
+                last = embeddings.collect(conn, before=now - unused_s, limit=_COLLECTED)
+            collected += last
+        return collected
+
+    # Searching
+
+    def embedding_ids(self, model_id: int, filters: Filters) -> list[int]:
+        with self._db.read() as conn:
+            return passages.embedding_ids(conn, model_id, filters)
+
+    def layout(self, model_id: int, kb: str, entry_id: str) -> list[Passage]:
+        with self._db.read() as conn:
+            return passages.layout(conn, model_id, kb, entry_id)
+
+    def passages(self, ids: Collection[int], filters: Filters = EVERYTHING) -> list[Passage]:
+        with self._db.read() as conn:
+            return passages.serving(conn, ids, filters)
+
+    def with_words(
+        self, query: WordQuery, filters: Filters = EVERYTHING, *, limit: int, offset: int = 0
+    ) -> list[WordHit]:
+        with self._db.read() as conn:
+            return words.search(conn, query, filters, limit=limit, offset=offset)
+
+    def highlights(self, kb: str, entry_id: str, query: WordQuery) -> list[tuple[int, int]]:
+        with self._db.read() as conn:
+            return words.highlights(conn, kb, entry_id, query)
 
     # The feed and its health
 
@@ -250,4 +318,9 @@ class SqliteStorage:
 
     def problems(self) -> Mapping[str, int | str]:
         with self._db.read() as conn:
-            return health.problems(conn)
+            found = health.problems(conn)
+        with self._db.write() as conn:
+            disagreement = health.words_problem(conn)
+        if disagreement is not None:
+            found["words that are not those of the entries"] = disagreement
+        return found

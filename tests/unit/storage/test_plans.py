@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from pyrite.storage.protocol import Storage
+from pyrite.storage.records import Filters, WordQuery
 from pyrite.storage.sqlite.store import SqliteStorage
-from tests.conformance.hands import Worker, write
+from tests.conformance.hands import Worker, delete, vector, write
 
 Plan = list[str]
 Planner = Callable[[Callable[[], object]], dict[str, Plan]]
@@ -41,7 +42,8 @@ def plans_of(storage: SqliteStorage) -> Planner:
             connection.set_trace_callback(None)
         plans = {}
         for statement in statements:
-            if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", statement):
+            # The full-text index reads its own tables, as it sees fit.
+            if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b(?!.*'entry_words_)", statement):
                 rows = storage._db._reader.execute(f"EXPLAIN QUERY PLAN {statement}")
                 plans[" ".join(statement.split())] = [row[-1] for row in rows]
         assert plans
@@ -62,7 +64,10 @@ def assert_no_walk(plans: dict[str, Plan]) -> None:
         few = any(name in statement for name in ("json_each", "queue_counts", "events"))
         for step in plan:
             assert few or "TEMP B-TREE" not in step, (statement, plan)
-            walked = re.match(r"SCAN (embed_queue|entries|chunks|embeddings|events|q|e)\b", step)
+            walked = re.match(
+                r"SCAN (embed_queue|entries|chunks|embeddings|unused_embeddings|events|[cequv])\b",
+                step,
+            )
             # A partial index holds only the rows in question: its beginning is all that is read.
             assert not walked or "USING" in step, (statement, plan)
 
@@ -144,7 +149,12 @@ def test_settling_finds_its_rows_by_key(storage: SqliteStorage, plans_of: Planne
     plans = plans_of(lambda: worker.finish(claim))
 
     assert_no_walk(plans)
-    assert any("kb_name=? AND entry_id=?" in step for step in of_queue(plans))
+    # A revision names one write, so its index leads to the row as surely as the key does.
+    assert indexes(plans) == {"queue_revisions"}
+    assert all(step.startswith("SEARCH") for step in of_queue(plans))
+    chunk_steps = [step for plan in plans.values() for step in plan if " chunks " in step]
+    assert "SEARCH chunks USING PRIMARY KEY (kb_name=? AND entry_id=?)" in chunk_steps
+    assert all(step.startswith("SEARCH") for step in chunk_steps)
 
 
 @pytest.mark.parametrize(
@@ -152,14 +162,28 @@ def test_settling_finds_its_rows_by_key(storage: SqliteStorage, plans_of: Planne
     [
         lambda s: write(s, "kb", "a"),
         lambda s: s.entry("kb", "a"),
-        lambda s: s.entries("kb", limit=10),
+        lambda s: s.entries(Filters(kbs=("kb",)), limit=10),
+        lambda s: s.entries(Filters(kbs=("kb", "other")), limit=10),
         lambda s: s.embeddings("kb", "a"),
-        lambda s: s.passages_since(1, 0),
+        lambda s: s.layout(1, "kb", "a"),
+        lambda s: s.passages([1, 2]),
+        lambda s: s.passages([1, 2], Filters(("kb",), ("note",), ("t",), "2024-01-01")),
+        lambda s: s.revision_status(1),
+        lambda s: s.embeddings_by_id(1, [1, 2]),
+        lambda s: s.embeddings_after(1, 0, 10),
+        lambda s: s.cached(1, 0, 10),
+        lambda s: s.add_cached(1, [(b"x", b"y")]),
+        lambda s: s.embedding_state(1),
         lambda s: s.events(0, 10),
         lambda s: s.prune_events(10),
         lambda s: s.release([]) or s.known(1, [b"x"]),
     ],
-    ids=["write", "entry", "entries", "embeddings", "passages", "events", "prune", "known"],
+    ids=[
+        *("write", "entry", "entries", "entries of two", "embeddings", "layout", "passages"),
+        *("passages filtered", "revision_status", "embeddings_by_id"),
+        *("embeddings_after", "cached", "add_cached", "embedding_state", "events", "prune"),
+        "known",
+    ],
 )
 def test_everyday_work_walks_no_table(
     storage: SqliteStorage, plans_of: Planner, action: Question
@@ -168,3 +192,108 @@ def test_everyday_work_walks_no_table(
     Worker(storage).embed_all()
 
     assert_no_walk(plans_of(lambda: action(storage)))
+
+
+def only(plans: dict[str, Plan]) -> Plan:
+    (plan,) = plans.values()
+    return plan
+
+
+def test_an_embedding_leads_to_its_passages(storage: SqliteStorage, plans_of: Planner) -> None:
+    assert only(plans_of(lambda: storage.passages([1, 2])))[:3] == [
+        "SCAN wanted VIRTUAL TABLE INDEX 1:",
+        "SEARCH c USING INDEX chunk_embeddings (embedding_id=?)",
+        "SEARCH e USING COVERING INDEX sqlite_autoindex_entries_1 (kb_name=? AND entry_id=?)",
+    ]
+    filters = Filters(("kb", "other"), ("note",), ("t",), "2024-01-01", "2025-01-01", {"a": "b"})
+    plan = only(plans_of(lambda: storage.passages([1, 2], filters)))
+    assert plan[0].startswith("SCAN wanted")
+    assert plan[1].startswith("SEARCH c USING INDEX chunk_embeddings (embedding_id=?")
+
+
+def test_new_embeddings_are_read_from_where_one_left_off(
+    storage: SqliteStorage, plans_of: Planner
+) -> None:
+    for read in (storage.embeddings_after, storage.cached):
+        plan = only(plans_of(lambda read=read: read(1, 5, 10)))
+        assert plan == ["SEARCH embeddings USING INTEGER PRIMARY KEY (rowid>?)"]
+    (_, by_id, _) = only(plans_of(lambda: storage.embeddings_by_id(1, [1, 2])))
+    assert by_id == "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"
+
+
+def test_the_vectors_of_one_knowledge_base_are_found_by_it(
+    storage: SqliteStorage, plans_of: Planner
+) -> None:
+    plan = only(plans_of(lambda: storage.embedding_ids(1, Filters(kbs=("kb",)))))
+
+    assert plan[0] == "SEARCH c USING PRIMARY KEY (kb_name=?)"
+    assert not any("SCAN" in step for step in plan)
+
+
+def test_an_entry_leads_to_its_layout(storage: SqliteStorage, plans_of: Planner) -> None:
+    plan = only(plans_of(lambda: storage.layout(1, "kb", "a")))
+
+    assert plan == ["SEARCH c USING PRIMARY KEY (kb_name=? AND entry_id=?)"]
+
+
+def test_a_revision_leads_to_its_row(storage: SqliteStorage, plans_of: Planner) -> None:
+    write(storage, "kb", "a")
+    plan = only(plans_of(lambda: storage.revision_status(1)))
+
+    assert plan == ["SEARCH embed_queue USING INDEX queue_revisions (revision=?)"]
+
+
+def test_words_lead_to_their_entries(storage: SqliteStorage, plans_of: Planner) -> None:
+    wanted = WordQuery(("text",), ("title of",))
+    for filters in (
+        Filters(),
+        Filters(kbs=("kb",)),
+        Filters(("kb", "other"), ("note",), ("t",), "2024-01-01", None, {"a": "b"}),
+    ):
+        plan = only(plans_of(lambda f=filters: storage.with_words(wanted, f, limit=5)))
+        assert re.fullmatch(r"SCAN entry_words VIRTUAL TABLE INDEX \d+:M4", plan[0])
+        assert plan[1] == "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"
+
+
+def test_what_is_highlighted_is_looked_up(storage: SqliteStorage, plans_of: Planner) -> None:
+    entry, words = only(plans_of(lambda: storage.highlights("kb", "a", WordQuery(("text",)))))
+
+    assert "(kb_name=? AND entry_id=?)" in entry
+    # One row of the full-text index, and not all that have the word.
+    assert re.fullmatch(r"SCAN entry_words VIRTUAL TABLE INDEX \d+:=M4", words)
+
+
+def test_looking_for_unused_embeddings_reads_no_vector(
+    storage: SqliteStorage, plans_of: Planner
+) -> None:
+    write(storage, "kb", "a")
+    worker = Worker(storage)
+    worker.embed_all()
+    delete(storage, "kb", "a")
+    plans = plans_of(lambda: storage.collect_unused(now=1.0, unused_s=0.0))
+
+    (looking,) = (plan for statement, plan in plans.items() if statement.startswith("SELECT id"))
+    assert looking[0].startswith("SCAN e USING COVERING INDEX sqlite_autoindex_embeddings_1")
+    steps = [
+        step for plan in plans.values() for step in plan if re.match(r"\w+ (e|embeddings)\b", step)
+    ]
+    assert all("COVERING INDEX" in step or "rowid=?" in step for step in steps)
+    used = [step for plan in plans.values() for step in plan if "chunks" in step]
+    assert used
+    assert all("chunk_embeddings (embedding_id=?)" in step for step in used)
+
+
+def test_encoding_afresh_finds_what_used_the_old_vector(
+    storage: SqliteStorage, plans_of: Planner
+) -> None:
+    write(storage, "kb", "a")
+    worker = Worker(storage)
+    worker.embed_all()
+    storage.reembed(None, now=1.0, force=True, other_than=None)
+    claim = worker.claim_one(1.0)
+    plans = plans_of(lambda: worker.finish(claim, now=1.0))
+
+    assert storage.embeddings("kb", "a")[0][1] == vector("text").tobytes()
+    assert_no_walk(plans)
+    (moving,) = (plan for statement, plan in plans.items() if statement.startswith("UPDATE chunks"))
+    assert moving == ["SEARCH chunks USING INDEX chunk_embeddings (embedding_id=?)"]

@@ -1,16 +1,7 @@
-"""The schema, as numbered migrations.
-
-A migration is never edited once it has been released: the next one changes what it made.
-All that are due run in one transaction under the write lock, so that two processes that
-start together migrate once. The database is copied first if one of them rewrites data.
-
-``PRAGMA user_version`` holds the count of the migrations applied, so that a database that is
-up to date is recognised without importing sqlite-utils.
-"""
+"""The first schema: an entry is one chunk, and search is by meaning alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -188,10 +179,3 @@ def create(db: Database) -> None:
     for statement in (*TABLES, *INDEXES, *TRIGGERS):
         db.execute(statement)
     db.execute("INSERT INTO sequences VALUES ('revision', 0)")
-
-
-#: Every migration by its name, in order; names begin with their number.
-MIGRATIONS: Mapping[str, Callable[[Database], None]] = {"001_create": create}
-
-#: Those that rewrite existing data: a copy of the database is made before them.
-REWRITING: frozenset[str] = frozenset()
