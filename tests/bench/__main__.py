@@ -14,13 +14,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import encoding, queue, startup, sync, writes
+from tests.bench import editing, encoding, neighbours, quality, queue, startup, sync, writes
 from tests.bench.report import Table, into_handbook, machine, publish
 
 Benchmark = Callable[[Path, bool], Sequence[Table]]
 
 BENCHMARKS: dict[str, Benchmark] = {
     "encoding": encoding.run,
+    "editing": editing.run,
+    "quality": quality.run,
+    "neighbours": neighbours.run,
     "queue": queue.run,
     "writes": writes.run,
     "sync": sync.run,

@@ -1,8 +1,8 @@
-"""How much of the encoder's speed the pipeline keeps, on real pages.
+"""What encoding costs: the library at its defaults and at its best, each way of ours, the pipeline.
 
-The pipeline and the encoder alone take turns on the same texts with the same loaded model.
-The encoder alone gets all texts in one call of ``SentenceTransformer.encode``, which sorts
-them by length; once with its default batch size, and once with the pipeline's.
+All take turns on the same texts, since a machine's speed changes from minute to minute. Texts
+are cut from real pages to three lengths; each is an entry of its own, so that the pipeline
+encodes just what the others do, and claims, splits and commits besides.
 """
 
 from __future__ import annotations
@@ -11,15 +11,21 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import trio
 
+from pyrite.cli.context import make_encoder
 from pyrite.config import Settings
+from pyrite.encoders.protocol import TextEncoder
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
-from pyrite.entries.chunks import chunks
+from pyrite.entries.chunks import Splitter
 from pyrite.services.embedding_service import EmbeddingService
 from pyrite.services.embedding_worker import EmbeddingWorker
+from pyrite.services.entry_files import Draft, created
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -27,63 +33,142 @@ from tests.acceptance.pages import real_pages
 from tests.bench.report import Table
 
 DEFAULT_BATCH = 32
+BATCHES = (4, 8, 16)
+
+#: Tokens of a text, by what such a text is called; the last fills the model's window.
+LENGTHS = {"short": 20, "middle": 130, "full window": 250}
+
+
+@dataclass
+class Bench:
+    """Texts of one length, and everything that can encode them."""
+
+    folder: Path
+    texts: list[str]
+    library: SentenceTransformerEncoder
+    exact: TextEncoder
+    fast: TextEncoder
+
+    def __post_init__(self) -> None:
+        self.settings = Settings(home=self.folder / "home")
+        self.storage = SqliteStorage(self.settings.database_path)
+        notes = self.folder / "notes"
+        notes.mkdir(parents=True)
+        for number, text in enumerate(self.texts):
+            (notes / f"{number}.md").write_bytes(created(Draft(f"{number}", body=text)))
+        kb = KBService(self.storage, self.settings).add_kb("texts", notes)
+        FolderSync(self.storage, self.settings).sync(kb)
+        self.texts = [f"{number}\n\n{text}" for number, text in enumerate(self.texts)]
+
+    def pipeline(self) -> None:
+        EmbeddingService(self.storage, self.settings).reembed()
+        worker = EmbeddingWorker(self.storage, self.exact, self.settings)
+        done = trio.run(worker.process_queue).chunks
+        assert done == len(self.texts), (done, len(self.texts))
+
+    def with_library(self, batch_size: int) -> npt.NDArray[np.float32]:
+        assert self.library._model is not None
+        encode = self.library._model.encode
+        matrix: npt.NDArray[np.float32] = encode(
+            self.texts, batch_size=batch_size, show_progress_bar=False, normalize_embeddings=True
+        )
+        return matrix
+
+    def bare(self, encoder: TextEncoder) -> npt.NDArray[np.float32]:
+        """In the pipeline's batches, of texts of like length."""
+        order = sorted(range(len(self.texts)), key=lambda n: len(self.texts[n]))
+        rows: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(order)
+        step = self.settings.batch_texts
+        for first in range(0, len(order), step):
+            part = order[first : first + step]
+            for n, vector in zip(part, encoder.encode([self.texts[n] for n in part]), strict=True):
+                rows[n] = vector
+        return np.stack(rows)
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    pages, rounds = (24, 1) if quick else (256, 3)
-    real_pages(folder / "pages", pages)
-    settings = Settings(home=folder / "home")
-    storage = SqliteStorage(settings.database_path)
-    FolderSync(storage, settings).sync(KBService(storage, settings).add_kb("p", folder / "pages"))
-    encoder = SentenceTransformerEncoder(settings.model)
-    encoder.load()
-    texts = [
-        chunk.text
-        for row in storage.entries("p")
-        if (stored := storage.entry("p", row.entry.id))
-        for _, chunk in chunks(stored.entry, encoder.window)
-    ]
-    model = encoder._model
-    assert model is not None
-
-    def pipeline() -> None:
-        EmbeddingService(storage, settings).reembed()
-        done = trio.run(EmbeddingWorker(storage, encoder, settings).process_queue).done
-        assert done == len(texts)
-
-    def alone(batch_size: int) -> Callable[[], None]:
-        return lambda: model.encode(texts, batch_size=batch_size, show_progress_bar=False) and None
-
-    ways: dict[str, Callable[[], object]] = {
-        "the pipeline, whole": pipeline,
-        f"SentenceTransformer.encode, batches of {settings.batch_texts}": lambda: model.encode(
-            texts, batch_size=settings.batch_texts, show_progress_bar=False
-        ),
-        f"SentenceTransformer.encode, its default batches of {DEFAULT_BATCH}": lambda: model.encode(
-            texts, batch_size=DEFAULT_BATCH, show_progress_bar=False
-        ),
-    }
-    model.encode(texts[:16], show_progress_bar=False)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - started)
-    table = Table(
-        f"Embedding {len(texts)} pages",
-        ("", "entries/s (median)", "slowest", "fastest", "pipeline to this"),
-        "One chunk is one entry. The last column is the median over rounds of the ratio of rates.",
-    )
-    whole = seconds["the pipeline, whole"]
-    for name, took in seconds.items():
-        rates = [len(texts) / each for each in took]
-        ratio = statistics.median(a / b for a, b in zip(took, whole, strict=True))
-        table.add(name, statistics.median(rates), min(rates), max(rates), ratio)
-    storage.close()
+    count, rounds = (8, 1) if quick else (96, 5)
+    settings = Settings(home=folder)
+    library = SentenceTransformerEncoder(settings.model)
+    exact, fast = make_encoder(settings), make_encoder(replace(settings, precision="fast"))
+    for encoder in (library, exact, fast):
+        encoder.load()
+    tables = []
+    for name, tokens in LENGTHS.items():
+        texts = texts_of(folder / f"pages {name}", exact, tokens, count)
+        bench = Bench(folder / name, texts, library, exact, fast)
+        tables.append(compare(name, bench, rounds))
+        bench.storage.close()
     memory = Table("Peak memory", ("", "MB"))
-    memory.add(
-        "the process that embeds",
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    memory.add("this process, with every encoder loaded", peak)
+    return [*tables, memory]
+
+
+def compare(name: str, bench: Bench, rounds: int) -> Table:
+    """Let every way take its turn, so often."""
+    truth = bench.with_library(8)
+    best = min(BATCHES, key=lambda size: seconds(lambda: bench.with_library(size)))
+    ways: dict[str, Callable[[], object]] = {
+        f"SentenceTransformer.encode, its default batches of {DEFAULT_BATCH}": (
+            lambda: bench.with_library(DEFAULT_BATCH)
+        ),
+        f"SentenceTransformer.encode, its best batches of {best}": lambda: bench.with_library(best),
+        "our encoder, bare": lambda: bench.bare(bench.exact),
+        "our encoder, bare, precision = fast": lambda: bench.bare(bench.fast),
+        "the pipeline, whole": bench.pipeline,
+    }
+    cosines = {
+        "our encoder, bare": cosine(truth, bench.bare(bench.exact)),
+        "our encoder, bare, precision = fast": cosine(truth, bench.bare(bench.fast)),
+    }
+    took: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, function in ways.items():
+            took[way].append(seconds(function))
+    tokens = statistics.mean(map(len, bench.exact.tokenizer().encode_batch(bench.texts)))
+    table = Table(
+        f"Encoding {len(bench.texts)} texts, {name}: {tokens:.0f} tokens on average",
+        ("", "texts/s (median)", "slowest", "fastest", "to the defaults", "lowest cosine"),
+        "`to the defaults` is the median, over the rounds, of the ratio of rates; the cosine is "
+        "to the library's float32.",
     )
-    return [table, memory]
+    first = next(iter(took.values()))
+    for way, times in took.items():
+        rates = [len(bench.texts) / each for each in times]
+        ratio = statistics.median(a / b for a, b in zip(first, times, strict=True))
+        lowest = f"{cosines[way]:.6f}" if way in cosines else ""
+        table.add(way, statistics.median(rates), min(rates), max(rates), ratio, lowest)
+    bare, whole = took["our encoder, bare"], took["the pipeline, whole"]
+    share = statistics.median(a / b for a, b in zip(bare, whole, strict=True))
+    table.note += f" The pipeline reaches {share:.2f} of the bare encoder."
+    return table
+
+
+def texts_of(folder: Path, encoder: TextEncoder, tokens: int, count: int) -> list[str]:
+    """That many texts of about so many tokens, from real pages."""
+    real_pages(folder, count)
+    splitter = Splitter(encoder.tokenizer(), encoder.window)
+    tokenizer = encoder.tokenizer()
+    texts: list[str] = []
+    for path in sorted(folder.rglob("*.md")):
+        body = path.read_text(encoding="utf-8").partition("\n---\n")[2]
+        for span, _ in splitter.split(Draft("", body=body)):
+            encoded = tokenizer.encode(body[span.start : span.end], add_special_tokens=False)
+            if len(encoded) >= min(tokens, 180):
+                last = encoded.offsets[min(tokens, len(encoded)) - 1][1]
+                texts.append(" ".join(body[span.start : span.start + last].split()))
+                if len(texts) == count:
+                    return texts
+    return texts
+
+
+def cosine(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+    """The lowest cosine of two matrices' rows."""
+    return float((one.astype(np.float64) * other).sum(axis=1).min())
+
+
+def seconds(function: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started

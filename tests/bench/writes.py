@@ -9,8 +9,8 @@ from pathlib import Path
 
 import trio
 
+from pyrite.cli.context import make_encoder
 from pyrite.config import Settings
-from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
 from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.entry_files import Draft
 from pyrite.services.folder_sync import FolderSync
@@ -40,7 +40,7 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
 
     real_pages(folder / "pages", pages)
     FolderSync(storage, settings).sync(service.add_kb("pages", folder / "pages"))
-    encoder = SentenceTransformerEncoder(settings.model)
+    encoder = make_encoder(settings)
     encoder.load()
     worker = EmbeddingWorker(storage, encoder, settings)
     busy = threading.Thread(target=lambda: trio.run(worker.process_queue, "pages"))

@@ -136,7 +136,7 @@ def test_the_reference_agrees_with_the_setting(name: str) -> None:
         assert name == "home"
         return
     assert default == json.dumps(spec.default)
-    kinds = {str: {"text"}, int: {"whole number"}, float: {"seconds"}}
+    kinds = {str: {"text"}, int: {"whole number"}, float: {"seconds", "days"}}
     assert kind in kinds[type(spec.default)]
     least = spec.metadata["minimum"]
     assert minimum == ("" if least is None else json.dumps(least))
