@@ -66,6 +66,7 @@ def export_cache(storage: Storage, path: Path, progress: Progress = silent) -> E
     total = sum(count for _, count in states)
     done = 0
     try:
+        partial.touch()  # whatever is in the way is an error of the file system here
         with create(partial) as file:
             for model, count in states:
                 if not count:
@@ -81,7 +82,7 @@ def export_cache(storage: Storage, path: Path, progress: Progress = silent) -> E
     except OSError as error:
         raise CacheFileError(f"{path} cannot be written: {error.strerror}") from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             partial.unlink()
     return Exported(sum(count > 0 for _, count in states), done)
 
@@ -98,7 +99,7 @@ def import_cache(storage: Storage, path: Path, progress: Progress = silent) -> I
         models = file.models()
         total = sum(model.count for model in models)
         for model in models:
-            for page in _checked_pages(file, model, path):
+            for page in _checked_pages(file, model, path, _size_of(storage, model)):
                 number = storage.model(model.fingerprint, model.name).model_id
                 added += storage.add_cached(number, page)
                 done += len(page)
@@ -106,15 +107,24 @@ def import_cache(storage: Storage, path: Path, progress: Progress = silent) -> I
     return Imported(len(models), done, added)
 
 
+def _size_of(storage: Storage, model: CachedModel) -> int | None:
+    """The bytes of each vector that the storage has of a model; None where it has none."""
+    for known in storage.models():
+        if known.fingerprint == model.fingerprint:
+            for _, vector in storage.embeddings_after(known.model_id, 0, 1):
+                return len(vector)
+    return None
+
+
 def _checked_pages(
-    file: CacheFile, model: CachedModel, path: Path
+    file: CacheFile, model: CachedModel, path: Path, size: int | None
 ) -> Iterator[list[tuple[bytes, bytes]]]:
-    """A model's embeddings, after a look at each."""
-    size = None
+    """A model's embeddings, after a look at each: all of one size, given or the first one's."""
     for page in file.vectors(model.model_id, _PAGE):
         for digest, vector in page:
-            size = size or len(vector)
-            if not (_is(digest, _DIGEST_BYTES) and size % 4 == 0 and _is(vector, size)):
+            if size is None and isinstance(vector, bytes):
+                size = len(vector)
+            if not (size and size % 4 == 0 and _is(vector, size) and _is(digest, _DIGEST_BYTES)):
                 raise _damaged(path, model)
         lengths = np.linalg.norm(
             np.frombuffer(b"".join(vector for _, vector in page), "<f4").reshape(len(page), -1),
@@ -131,5 +141,6 @@ def _is(value: object, size: int) -> bool:
 
 def _damaged(path: Path, model: CachedModel) -> CacheFileError:
     return CacheFileError(
-        f"{path} is damaged: one of the embeddings of {model.name} is no vector of unit length"
+        f"{path} is damaged: one of the embeddings of {model.name} is no vector of unit length "
+        "and of the model's dimension"
     )

@@ -91,13 +91,14 @@ def pending(
 
 def wait(
     storage: Storage,
+    model_id: int | None,
     revision: int,
     timeout_s: float,
     *,
     now: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> Waited:
-    """Wait until a write can be found by meaning, or never will be, or the time is over.
+    """Wait until a write can be found by a model's meaning, or never will be, or time is over.
 
     Raises:
         NotFoundError: there has been no such write.
@@ -106,7 +107,7 @@ def wait(
         raise NotFoundError(f"there is no revision {revision}")
     started = now()
     while True:
-        status = storage.revision_status(revision)
+        status = storage.revision_status(revision, model_id)
         outcome = _OUTCOMES.get(status)
         waited = now() - started
         if outcome is None and waited >= timeout_s:

@@ -142,7 +142,9 @@ class SearchService:
         request.check()
         waited = None
         if request.wait_for is not None and request.mode is not Mode.KEYWORD:
-            waited = wait(self._storage, request.wait_for, request.timeout_s)
+            model = self._model()
+            model_id = None if model is None else model.model_id
+            waited = wait(self._storage, model_id, request.wait_for, request.timeout_s)
         words = words_of(request.query)
         found, warning = self._find(request, words)
         scores = found.ordered(request.mode)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -20,86 +17,7 @@ from pyrite.cli.main import cli, main, run
 from pyrite.config import Settings
 from pyrite.errors import ModelError, NotFoundError
 from pyrite.storage.sqlite.store import SqliteStorage
-from tests.fakes.encoder import FakeEncoder
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Shell:
-    """Runs commands in this process, over one home and one folder."""
-
-    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.home = path / "home"
-        self.folder = path / "my notes"
-        self.folder.mkdir()
-        self.encoder = FakeEncoder()
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str) -> Ran:
-        self._capsys.readouterr()
-        code = run(arguments)
-        return Ran(code, *self._capsys.readouterr())
-
-    def ok(self, *arguments: str) -> Ran:
-        """Run a command that must do what it is asked for."""
-        ran = self(*arguments)
-        assert ran.code == 0, ran
-        return ran
-
-    def refused(self, *arguments: str, code: int = 1) -> str:
-        """Run a command that must be refused in one line; returns that line."""
-        ran = self(*arguments)
-        assert (ran.code, ran.out) == (code, ""), ran
-        assert "Traceback" not in ran.err
-        if code == 1:
-            assert re.fullmatch(r"pyrite: [^\n]+\n", ran.err), ran.err
-        return ran.err
-
-    def file(self, name: str, text: str | bytes) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-
-@pytest.fixture
-def shell(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Shell:
-    made = Shell(tmp_path, capsys)
-    monkeypatch.setenv("PYRITE_HOME", str(made.home))
-    monkeypatch.setenv("PYRITE_MODEL", made.encoder.name)
-    monkeypatch.setenv("PYRITE_RETRY_BASE_S", "0")
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(context, "make_encoder", lambda settings: made.encoder)
-    return made
-
-
-@pytest.fixture
-def notes(shell: Shell) -> Shell:
-    """A shell with one knowledge base."""
-    shell.ok("kb", "add", "notes", str(shell.folder))
-    return shell
-
-
-def poison(word: str) -> Callable[[Sequence[str]], None]:
-    def fail(texts: Sequence[str]) -> None:
-        if any(word in text for text in texts):
-            raise ValueError(f"{word} cannot be encoded")
-
-    return fail
-
+from tests.integration.shell import Ran, Shell, poison
 
 # All commands
 
@@ -148,6 +66,19 @@ def test_the_version_is_the_products(shell: Shell) -> None:
         ("search", "x", "--limit", "many"),
         ("list", "--limit", "0"),
         ("list", "--offset", "-1"),
+        ("search", "x", "--mode", "fuzzy"),
+        ("search", "x", "--offset", "-1"),
+        ("search", "x", "--wait-for", "now"),
+        ("search", "x", "--timeout", "-1"),
+        ("search", "x", "--field", "author"),
+        ("search", "x", "--field", "=Kim"),
+        ("list", "--field", "author"),
+        ("related", "x", "--field", "author"),
+        ("related",),
+        ("related", "x", "--limit", "0"),
+        ("index", "cache", "export"),
+        ("index", "cache", "import"),
+        ("index", "cache", "export", "."),
         ("update", "a", "--if-revision", "x", "--title", "T"),
     ],
 )
@@ -160,7 +91,7 @@ def test_wrong_usage_is_exit_code_2(shell: Shell, arguments: tuple[str, ...]) ->
 def test_without_a_command_help_is_shown(shell: Shell) -> None:
     ran = shell()
     assert ran.code == 2
-    assert "Search folders of Markdown by meaning." in ran.out + ran.err
+    assert "Search folders of Markdown by meaning and by words." in ran.out + ran.err
 
 
 # Errors
@@ -459,17 +390,31 @@ def test_listing(notes: Shell) -> None:
     assert notes.ok("list").out == (
         "notes\ta\tÄ b\tlog\tx\tpending\nnotes\tb\tB\tnote\t\tpending\n"
     )
+    notes.file("c.md", "---\ntags: [y, z]\ndate: 2031-05-02\nby: [Kim, Ann]\n---\n")
+    notes.ok("index", "sync")
     for arguments, expected in (
         (("--tag", "x"), ["a"]),
-        (("--type", "note"), ["b"]),
+        (("--type", "note"), ["b", "c"]),
+        (("--type", "note", "--type", "log"), ["a", "b", "c"]),
         (("--limit", "1"), ["a"]),
         (("--limit", "1", "--offset", "1"), ["b"]),
-        (("--kb", "notes"), ["a", "b"]),
+        (("--kb", "notes", "--limit", "2"), ["a", "b"]),
+        (("--tag", "y", "--tag", "z"), ["c"]),
+        (("--tag", "x", "--tag", "z"), []),
+        (("--since", "2031-05-01"), ["c"]),
+        (("--until", "2031-05-01"), ["a", "b"]),
+        (("--field", "by=Ann"), ["c"]),
+        (("--field", "by=An"), []),
         (("--tag", "none"), []),
     ):
         listed = notes.ok("list", *arguments, "--json").json["entries"]
         assert [each["id"] for each in listed] == expected
         assert all("body" not in each for each in listed)
+    assert "since must be a day like 2026-11-30" in notes.refused("list", "--since", "today")
+    assert "'tags' is not among the fields" in notes.refused("list", "--field", "tags=x")
+    assert "--field by is given twice" in notes.refused(
+        *("list", "--field", "by=Kim", "--field", "by=Ann"), code=2
+    )
 
 
 # pyrite index sync
@@ -667,6 +612,8 @@ def test_status_as_json(notes: Shell) -> None:
         "last_error": None,
         "model": "fake",
         "worker": None,
+        "tokens_per_s": 0.0,
+        "time_left_s": None,
     }
     notes.ok("create", "--title", "good")
     notes.ok("create", "--title", "bad")
@@ -718,66 +665,6 @@ def test_the_status_shows_the_worker(notes: Shell) -> None:
     assert re.search(r"worker      \w+: process \d+ on .* since 20", human.out)
     assert program.json["processing"] == 1
     assert {"pid", "host", "state", "model", "heartbeat_at"} <= set(program.json["worker"])
-
-
-# pyrite search
-
-
-def test_searching(notes: Shell) -> None:
-    ran = notes.ok("search", "anything")
-    assert (ran.out, "Nothing is embedded yet" in ran.err) == ("", True)
-    notes.ok("create", "--title", "Größe", "--body", "Text")
-    notes.ok("index", "embed")
-    notes.ok("create", "--title", "waits")
-    ran = notes.ok("search", "Größe\n\nText")
-    lines = ran.out.splitlines()
-    assert re.fullmatch(r"-?\d\.\d{3}  Größe", lines[0])
-    assert lines[1:3] == ["       notes/größe", "       Text"]
-    assert "Not searched: 1 entry still to be embedded, the oldest for less than" in ran.err
-    notes.ok("update", "größe", "--body", "Other")
-    ran = notes.ok("search", "Text", "--kb", "notes", "--limit", "1")
-    assert "notes/größe (changed since)" in ran.out
-    assert "Not searched: 2 entries" in ran.err
-
-
-def test_searching_as_json(notes: Shell) -> None:
-    notes.ok("create", "--title", "A", "--body", "Text")
-    notes.ok("create", "--title", "bad")
-    notes.encoder.fail = poison("bad")
-    notes("index", "embed")
-    ran = notes.ok("search", "Text", "--json")
-    result = ran.json
-    (hit,) = result.pop("hits")
-    assert ran.err == ""
-    assert set(hit) == {"kb", "id", "title", "score", "snippet", "freshness"}
-    assert -1 <= hit.pop("score") <= 1
-    assert hit == {
-        "kb": "notes",
-        "id": "a",
-        "title": "A",
-        "snippet": "Text",
-        "freshness": "fresh",
-    }
-    assert result == {
-        "query": "Text",
-        "freshness": {"pending": 0, "failed": 1, "oldest_pending_age_s": None},
-    }
-    assert "1 entry failed; see `pyrite index embed --failed`" in notes.ok("search", "x").err
-
-
-@pytest.mark.parametrize(
-    ("query", "reason"), [("", "is empty"), (" \n", "is empty"), ("x" * 10_001, "more than 10,000")]
-)
-def test_a_query_that_cannot_be_answered(notes: Shell, query: str, reason: str) -> None:
-    assert reason in notes.refused("search", query)
-
-
-def test_searching_without_a_model(notes: Shell) -> None:
-    def away() -> str:
-        raise ModelError("not installed")
-
-    notes.encoder.fingerprint = away  # type: ignore[method-assign]
-    assert notes.refused("search", "x") == "pyrite: not installed\n"
 
 
 # pyrite doctor, config, handbook

@@ -441,7 +441,9 @@ def test_a_file_replaced_after_it_was_read_is_indexed_as_it_is(
     after_reading(monkeypatch, lambda _: set_back(path, lambda: path.write_text("two")))
     assert outcome(sync(product)) == {"created": ["a"]}
     assert product.entry("a").entry.body == "two"
-    assert product.query("SELECT value FROM sequences WHERE name = 'revision'") == [(1,)]  # never indexed as "one"
+    assert product.query("SELECT value FROM sequences WHERE name = 'revision'") == [
+        (1,)
+    ]  # never indexed as "one"
 
 
 def test_a_write_of_pyrites_own_is_never_replaced_by_older_text(

@@ -17,6 +17,7 @@ from pyrite.entries.files import PreparedFile
 from pyrite.errors import (
     ConflictError,
     InvalidEntryError,
+    InvalidQueryError,
     NotFoundError,
     PyriteError,
     UnreadableFileError,
@@ -24,6 +25,7 @@ from pyrite.errors import (
 )
 from pyrite.services.entry_files import Draft, Edit
 from pyrite.services.kb_service import KBService
+from pyrite.storage.records import Filters
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.hands import KB, Product, set_back
 
@@ -589,7 +591,8 @@ def test_forgetting_a_knowledge_base_keeps_its_files(product: Product) -> None:
     assert product.storage.counts().total == 0
     for act in (
         lambda: product.kbs.remove_kb(KB),
-        lambda: product.kbs.list_entries(KB),
+        lambda: product.kbs.list_entries(Filters(kbs=(KB,))),
+        lambda: product.kbs.check_filters(Filters(kbs=(KB,))),
         lambda: product.kbs.get_entry(KB, "a"),
         lambda: product.kbs.create_entry(KB, Draft("B")),
     ):
@@ -601,14 +604,48 @@ def test_entries_are_listed_by_type_tag_and_part(product: Product) -> None:
     for title, kind, tags in (("A", "note", ("x",)), ("B", "log", ("x", "y")), ("C", "log", ())):
         product.kbs.create_entry(KB, Draft(title, type=kind, tags=tags, body="text"))
 
-    def listed(**options: object) -> list[str]:
-        found = product.kbs.list_entries(KB, **options)  # type: ignore[arg-type]
+    def listed(limit: int | None = None, offset: int = 0, **filters: object) -> list[str]:
+        wanted = Filters(**filters)  # type: ignore[arg-type]
+        found = product.kbs.list_entries(wanted, limit=limit, offset=offset)
         assert {stored.entry.body for stored in found} <= {""}
         return [stored.entry.id for stored in found]
 
     assert listed() == ["a", "b", "c"]
-    assert listed(entry_type="log") == ["b", "c"]
-    assert listed(tag="x") == ["a", "b"]
-    assert listed(tag="y", entry_type="log") == ["b"]
+    assert listed(types=("log",)) == ["b", "c"]
+    assert listed(types=("log", "note")) == ["a", "b", "c"]
+    assert listed(tags=("x",)) == ["a", "b"]
+    assert listed(tags=("x", "y")) == ["b"]
+    assert listed(tags=("y",), types=("log",)) == ["b"]
     assert listed(limit=1, offset=1) == ["b"]
-    assert listed(tag="none") == []
+    assert listed(limit=1, offset=1, types=("log",)) == ["c"]
+    assert listed(tags=("none",)) == []
+
+
+def test_entries_are_listed_by_knowledge_base_day_and_field(product: Product) -> None:
+    folder = product.add_kb("other")
+    for title, fields in (
+        ("A", {"date": "2031-05-01", "author": "Kim", "year": 2031}),
+        ("B", {"date": "2031-05-02", "authors": ["Kim", "Ann"]}),
+        ("C", {"year": "2031"}),
+    ):
+        product.kbs.create_entry(KB, Draft(title, fields=fields))
+    (folder / "d.md").write_text("---\nauthor: Kim\n---\n")
+    product.folders.sync(product.kbs.kb("other"))
+
+    def listed(**filters: object) -> list[str]:
+        found = product.kbs.list_entries(Filters(**filters))  # type: ignore[arg-type]
+        return [stored.entry.id for stored in found]
+
+    assert listed() == ["a", "b", "c", "d"]
+    assert listed(kbs=(KB,)) == ["a", "b", "c"]
+    assert listed(kbs=("other", KB)) == ["a", "b", "c", "d"]
+    assert listed(since="2031-05-02") == ["b"]
+    assert listed(since="2031-05-01", until="2031-05-01") == ["a"]
+    assert listed(fields={"author": "Kim"}) == ["a", "d"]
+    assert listed(fields={"authors": "Ann"}) == ["b"]
+    assert listed(fields={"year": "2031"}) == ["a", "c"]
+    with pytest.raises(NotFoundError, match="there is no knowledge base 'none'"):
+        listed(kbs=(KB, "none"))
+    for filters in ({"since": "2031"}, {"until": ""}, {"fields": {"title": "A"}}):
+        with pytest.raises(InvalidQueryError):
+            listed(**filters)

@@ -38,53 +38,74 @@ class CachedModel:
 
 
 class CacheFile:
-    """An open file of embeddings."""
+    """An open file of embeddings.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Every method raises :class:`CacheFileError` where the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
         self._connection = connection
 
     def add_model(self, fingerprint: str, name: str) -> int:
         """Enter a model; returns its number in the file."""
-        cursor = self._connection.execute(
-            "INSERT INTO models (fingerprint, name) VALUES (?, ?)", (fingerprint, name)
-        )
+        with _writing(self._path):
+            cursor = self._connection.execute(
+                "INSERT INTO models (fingerprint, name) VALUES (?, ?)", (fingerprint, name)
+            )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
     def add(self, model_id: int, vectors: Sequence[tuple[bytes, bytes]]) -> None:
         """Write embeddings (hash of the text, float32 little-endian)."""
-        self._connection.executemany(
-            "INSERT INTO embeddings VALUES (?, ?, ?)",
-            ((model_id, digest, vector) for digest, vector in vectors),
-        )
+        with _writing(self._path):
+            self._connection.executemany(
+                "INSERT INTO embeddings VALUES (?, ?, ?)",
+                ((model_id, digest, vector) for digest, vector in vectors),
+            )
 
     def models(self) -> list[CachedModel]:
         """The models in the file."""
-        rows = self._connection.execute(
-            """SELECT id, fingerprint, name,
-                      (SELECT count(*) FROM embeddings WHERE model_id = models.id)
-               FROM models ORDER BY id"""
-        )
+        with _reading(self._path):
+            rows = self._connection.execute(
+                """SELECT id, fingerprint, name,
+                          (SELECT count(*) FROM embeddings WHERE model_id = models.id)
+                   FROM models ORDER BY id"""
+            ).fetchall()
         return [CachedModel(*row) for row in rows]
 
     def vectors(self, model_id: int, limit: int) -> Iterator[list[tuple[bytes, bytes]]]:
         """The model's embeddings, in pages."""
-        cursor = self._connection.execute(
-            "SELECT digest, vector FROM embeddings WHERE model_id = ? ORDER BY digest", (model_id,)
-        )
-        while page := cursor.fetchmany(limit):
+        with _reading(self._path):
+            cursor = self._connection.execute(
+                "SELECT digest, vector FROM embeddings WHERE model_id = ? ORDER BY digest",
+                (model_id,),
+            )
+        while True:
+            with _reading(self._path):
+                page = cursor.fetchmany(limit)
+            if not page:
+                return
             yield page
 
 
 @contextmanager
 def create(path: Path) -> Iterator[CacheFile]:
-    """A new file, complete when the block is left without an exception."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(_TABLES)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
-        yield CacheFile(connection)
-        connection.commit()
+    """A new file, complete when the block is left without an exception.
+
+    Raises:
+        CacheFileError: it cannot be written.
+    """
+    with _writing(path):
+        connection = sqlite3.connect(path)
+    with closing(connection):
+        with _writing(path):
+            connection.executescript(_TABLES)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+        yield CacheFile(path, connection)
+        with _writing(path):
+            connection.commit()
 
 
 @contextmanager
@@ -96,16 +117,32 @@ def open_existing(path: Path) -> Iterator[CacheFile]:
     """
     if not path.is_file():
         raise CacheFileError(f"there is no file {path}")
+    with _reading(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    with closing(connection):
+        with _reading(path):
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application != APPLICATION_ID:
+            raise CacheFileError(f"{path} is not a file of embeddings")
+        if version != FORMAT:
+            raise CacheFileError(
+                f"{path} has format {version}, and this Pyrite reads format {FORMAT}"
+            )
+        yield CacheFile(path, connection)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as opened:
-            (application,) = opened.execute("PRAGMA application_id").fetchone()
-            (version,) = opened.execute("PRAGMA user_version").fetchone()
-            if application != APPLICATION_ID:
-                raise CacheFileError(f"{path} is not a file of embeddings")
-            if version != FORMAT:
-                raise CacheFileError(
-                    f"{path} has format {version}, and this Pyrite reads format {FORMAT}"
-                )
-            yield CacheFile(opened)
-    except sqlite3.DatabaseError as error:
+        yield
+    except sqlite3.Error as error:
         raise CacheFileError(f"{path} is not a file of embeddings, or damaged: {error}") from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise CacheFileError(f"{path} cannot be written: {error}") from error

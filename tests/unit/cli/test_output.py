@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 
 import pytest
 
-from pyrite.cli.output import count, duration, entries, moment, note, print_json, say, table
+from pyrite.cli import output
+from pyrite.cli.output import (
+    announced,
+    bold,
+    count,
+    duration,
+    entries,
+    moment,
+    note,
+    print_json,
+    say,
+    table,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +78,51 @@ def test_an_answer_and_a_note_go_different_ways(capsys: pytest.CaptureFixture[st
     say("answer")
     note("beside")
     assert capsys.readouterr() == ("answer\n", "beside\n")
+
+
+def test_what_takes_long_is_said_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = threading.Event()
+    texts: list[str] = []
+
+    def listen(text: str) -> None:
+        texts.append(text)
+        said.set()
+
+    monkeypatch.setattr(output, "note", listen)
+    monkeypatch.setattr(output, "_SLOW_S", 0.0)
+    with announced("loading ..."):
+        assert said.wait(30)
+    assert texts == ["loading ..."]
+
+
+def test_what_is_quick_or_quiet_needs_no_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = threading.active_count()
+    monkeypatch.setattr(output, "_SLOW_S", 3600.0)
+    with announced("loading ..."):
+        pass
+    monkeypatch.setattr(output, "_SLOW_S", 0.0)
+    with announced("loading ...", quiet=True):
+        assert threading.active_count() <= before + 1  # the one before may still be ending
+    with pytest.raises(ZeroDivisionError), announced("loading ...", quiet=True):
+        raise ZeroDivisionError
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_word_is_emphasised_only_where_that_can_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert bold("word") == "word"  # into a pipe
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert bold("word") == "\x1b[1mword\x1b[0m"
+    monkeypatch.setenv("TERM", "dumb")
+    assert bold("word") == "word"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert bold("word") == "word"
 
 
 def test_json_keeps_letters_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
