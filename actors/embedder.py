@@ -4,6 +4,9 @@ A batch that fails is halved until the text at fault stands alone; its neighbour
 If it is the model that is at fault, nobody is charged: the embedder says that it is degraded,
 waits, and goes on with the same batch.
 
+When no batch has come for long, it has the encoder give back its memory; the next batch loads
+again.
+
 On a stop it finishes the batch in progress. Batches reach it through a channel without a
 buffer, so what it has not received has not been started.
 """
@@ -35,6 +38,39 @@ class Patience:
         return min(self.cap_s, self.base_s * 2.0 ** min(tried - 1, 64))
 
 
+#: However short the rest, the encoder is looked at no more often than this, in seconds.
+_SHORTEST_REST_S = 0.05
+
+
+class Rest:
+    """How long the embedder waits for a batch before the memory is given back; can be changed.
+
+    Attributes:
+        state: what the worker is said to be doing afterwards.
+    """
+
+    def __init__(self, unload_s: float = math.inf) -> None:
+        self.state = WorkerState.IDLE
+        self._unload_s = unload_s
+        self._since = 0.0
+        self._waiting: trio.CancelScope | None = None
+
+    def tune(self, unload_s: float) -> None:
+        """Wait for so many seconds, the present wait included; infinity is for ever."""
+        self._unload_s = unload_s
+        if self._waiting is not None:
+            self._waiting.deadline = self._until()
+
+    def begin(self) -> trio.CancelScope:
+        """A scope that is left when the rest, which begins now, has been long enough."""
+        self._since = trio.current_time()
+        self._waiting = trio.CancelScope(deadline=self._until())
+        return self._waiting
+
+    def _until(self) -> float:
+        return self._since + max(self._unload_s, _SHORTEST_REST_S)
+
+
 @dataclass
 class Work:
     """One batch in progress: what is still to be encoded, and what came of the rest."""
@@ -54,6 +90,7 @@ async def embedder(
     hop: Hop,
     stopping: trio.Event,
     patience: Patience,
+    rest: Rest,
     ask: Wake,
 ) -> None:
     """Encode batch after batch until they end, or until a stop finds the model away.
@@ -65,7 +102,7 @@ async def embedder(
     """
     with batches, reports:
         ask.ring()
-        async for batch in batches:
+        while (batch := await next_batch(batches, reports, encoder, hop, rest)) is not None:
             work = Work([batch.pieces] if batch.pieces else [])
             tried = 0
             while work.groups and not (tried and stopping.is_set()):
@@ -87,6 +124,26 @@ async def embedder(
                 Report(tuple(work.encoded), tuple(work.refused), batch.ready, work.encode_s)
             )
             ask.ring()
+
+
+async def next_batch(
+    batches: trio.MemoryReceiveChannel[Batch],
+    reports: trio.MemorySendChannel[Report | StateChange],
+    encoder: Encoder,
+    hop: Hop,
+    rest: Rest,
+) -> Batch | None:
+    """The next batch, or None if none will come; meanwhile unload what has rested for long."""
+    while True:
+        with rest.begin():
+            try:
+                return await batches.receive()
+            except trio.EndOfChannel:
+                return None
+        # Somebody else may have had it loaded again since the last look.
+        if encoder.ready:
+            await hop(encoder.unload, abandon_on_cancel=True)
+            await reports.send(StateChange(rest.state))
 
 
 async def load_unless_stopping(encoder: Encoder, hop: Hop, stopping: trio.Event) -> bool:
@@ -127,9 +184,8 @@ async def encode(work: Work, encoder: Encoder, hop: Hop) -> None:
         try:
             # Abandoned only when the grace period of a stop is over: a call that hangs must
             # not keep the process alive.
-            vectors = await hop(
-                encoder.encode, [piece.chunk.text for piece in group], abandon_on_cancel=True
-            )
+            texts = list(dict.fromkeys(piece.chunk.text for piece in group))
+            vectors = await hop(encoder.encode, texts, abandon_on_cancel=True)
         except EncoderUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an encoder raises is that text's failure
@@ -140,7 +196,8 @@ async def encode(work: Work, encoder: Encoder, hop: Hop) -> None:
         else:
             work.groups.pop()
             # Fewer vectors than texts would be a bug of the encoder's: it must not pass for a loss.
-            work.encoded.extend(Encoded(p, v) for p, v in zip(group, vectors, strict=True))
+            by_text = dict(zip(texts, vectors, strict=True))
+            work.encoded.extend(Encoded(piece, by_text[piece.chunk.text]) for piece in group)
         work.encode_s += time.perf_counter() - started
 
 

@@ -82,6 +82,7 @@ class Piece:
 class Batch:
     """What the encoder gets in one call, and the claims that need no call at all."""
 
+    #: Pieces of equal text are encoded as one.
     pieces: tuple[Piece, ...] = ()
     #: Claims with nothing missing: every chunk had been encoded before.
     ready: tuple[Claim, ...] = ()
@@ -125,6 +126,8 @@ class WorkerState(StrEnum):
     ENCODING = "encoding"
     #: The model cannot be loaded or reached; it is tried again, and no entry is charged.
     DEGRADED = "degraded"
+    #: Told to claim nothing more, and done with what it had.
+    PAUSED = "paused"
     STOPPING = "stopping"
 
 
@@ -169,5 +172,8 @@ class Statistics:
     batches: int = 0
     encode_s: float = 0.0
     commit_s: float = 0.0
-    #: Tokens encoded a second over the last minute; 0 before the first batch.
+    #: Characters of the texts encoded so far.
+    characters: int = 0
+    #: Tokens and characters encoded a second over the last minute; 0 before the first batch.
     tokens_per_s: float = 0.0
+    characters_per_s: float = 0.0

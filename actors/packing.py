@@ -4,13 +4,14 @@ A batch costs its padded size: the number of texts times the longest of them. Th
 holds what has been claimed and not yet sent. A batch is built around the piece that is most
 urgent and has waited longest, from those of its priority that are nearest to it in length, so
 that little is padding and an edit is never slowed by company. One batch in several is built
-around the piece that has waited longest of all, so that nothing starves.
+around the piece that has waited longest of all, so that nothing starves. Pieces of a text that
+is in the batch go with it: they cost nothing more.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from actors.messages import Batch, Claim, Piece
@@ -56,6 +57,10 @@ class Window:
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values())) + len(self._ready)
 
+    def tune(self, limits: BatchLimits, capacity: int) -> None:
+        """Change the limits of batches still to be taken, and the window's size."""
+        self._limits, self._capacity = limits, capacity
+
     def has_room(self) -> bool:
         """Whether more than what is urgent should be taken in before the next batch is sent."""
         return len(self) < self._capacity
@@ -83,11 +88,17 @@ class Window:
         first = last = bisect_left(by_length, _length(wanted), key=_length)
         while (grown := self._grow(by_length, first, last, wanted.tokens)) is not None:
             first, last = grown
-        chosen = by_length[first : last + 1]
-        del by_length[first : last + 1]
-        if not by_length:
-            del self._waiting[priority]
-        return Batch(tuple(waiting.piece for waiting in chosen), ready)
+        digests = {waiting.piece.chunk.digest for waiting in by_length[first : last + 1]}
+        return Batch(tuple(self._remove(digests)), ready)
+
+    def _remove(self, digests: Collection[bytes]) -> Iterator[Piece]:
+        """Take out every piece of such a text: it is encoded once, whoever asked for it."""
+        for priority, waiting in list(self._waiting.items()):
+            yield from (one.piece for one in waiting if one.piece.chunk.digest in digests)
+            left = [one for one in waiting if one.piece.chunk.digest not in digests]
+            self._waiting[priority] = left
+            if not left:
+                del self._waiting[priority]
 
     def _grow(
         self, by_length: list[_Waiting], first: int, last: int, wanted: int

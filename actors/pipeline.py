@@ -13,6 +13,7 @@ start should find that these claims cost somebody an attempt.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +24,7 @@ import outcome
 import trio
 
 from actors.batcher import batcher
-from actors.embedder import Patience, embedder
+from actors.embedder import Patience, Rest, embedder
 from actors.fanout import Hub, Subscription, fanout
 from actors.in_flight import InFlight
 from actors.lifecycle import RetryPolicy
@@ -53,6 +54,8 @@ class PipelineOptions:
     grace_s: float = 10.0
     retry: RetryPolicy = RetryPolicy()
     patience: Patience = Patience()
+    #: How long the model stays loaded while nothing comes to be encoded; infinite for ever.
+    idle_unload_s: float = math.inf
 
 
 @dataclass
@@ -78,6 +81,9 @@ class Pipeline:
         self._intake = trio.CancelScope()
         self._finishing = trio.CancelScope()
         self._ended = False
+        self._window = Window(self.options.batch, self.options.window)
+        self._rest = Rest(self.options.idle_unload_s)
+        self._paused = False
         if self.encoder_hop is None:
             # A limiter of its own: encoding neither waits for other threads nor takes theirs.
             limiter = trio.CapacityLimiter(1)
@@ -93,6 +99,18 @@ class Pipeline:
             self._stopping.set()
             self._finishing.deadline = trio.current_time() + self.options.grace_s
             self._intake.cancel()
+
+    def pause(self, paused: bool) -> None:
+        """Claim nothing more, and finish what is in flight; or go on."""
+        self._paused = paused
+        self._rest.state = WorkerState.PAUSED if paused else WorkerState.IDLE
+        self._wake.ring()
+
+    def tune(self, batch: BatchLimits, *, window: int, idle_unload_s: float) -> None:
+        """Change these options from the next batch on, and from the present rest on."""
+        self._window.tune(batch, window)
+        self._rest.tune(idle_unload_s)
+        self._wake.ring()
 
     def subscribe(self, buffer: int = 256) -> Subscription:
         """The feed from now on."""
@@ -138,7 +156,7 @@ class Pipeline:
     async def _run_actors(self, *, drain: bool) -> None:
         """Run the two nurseries to their end."""
         options, hop = self.options, self.hop
-        window, asked = Window(options.batch, options.window), Wake()
+        window, asked = self._window, Wake()
         to_batcher, from_poller = trio.open_memory_channel[tuple[Claim, ...]](0)
         to_embedder, from_batcher = trio.open_memory_channel[Batch](0)
         to_reporter, from_embedder = trio.open_memory_channel[Report | StateChange](2)
@@ -153,6 +171,7 @@ class Pipeline:
                         hop=self.encoder_hop,
                         stopping=self._stopping,
                         patience=options.patience,
+                        rest=self._rest,
                         ask=asked,
                     ),
                     from_batcher,
@@ -183,11 +202,13 @@ class Pipeline:
                                 wake=self._wake,
                                 changed=self.changed,
                                 has_room=window.has_room,
+                                paused=lambda: self._paused,
                                 limit=options.claim_limit,
                                 poll_interval_s=options.poll_interval_s,
                                 drain=drain,
                             ),
                             to_batcher,
+                            to_reporter.clone(),
                         )
                         intake.start_soon(
                             partial(batcher, window=window, asked=asked, has_room=self._wake),

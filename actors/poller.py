@@ -2,7 +2,8 @@
 
 It waits for whichever comes first: a wake in this process, another connection's commit, or
 the time at which the next entry falls due. While the batcher has enough, it claims only what
-somebody waits for: an edit does not stand in line behind what was claimed in bulk.
+somebody waits for: an edit does not stand in line behind what was claimed in bulk. While the
+pipeline is paused, it claims nothing; what it claimed before is finished.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from collections.abc import Callable
 import trio
 
 from actors.in_flight import InFlight
-from actors.messages import Claim
+from actors.messages import Claim, Report, StateChange, WorkerState
 from actors.ports import Hop, Queue
 from actors.wake import Wake
 
 
 async def poller(
     claims: trio.MemorySendChannel[tuple[Claim, ...]],
+    states: trio.MemorySendChannel[Report | StateChange],
     *,
     queue: Queue,
     hop: Hop,
@@ -27,6 +29,7 @@ async def poller(
     wake: Wake,
     changed: Callable[[], bool],
     has_room: Callable[[], bool],
+    paused: Callable[[], bool],
     limit: int,
     poll_interval_s: float,
     drain: bool,
@@ -34,11 +37,12 @@ async def poller(
     """Claim due entries and send them on; in a drain, return once nothing is unfinished.
 
     ``changed`` says, without blocking, whether another connection has committed since it was
-    last asked; ``has_room``, whether the batcher can take more than what is urgent. Whoever
-    makes room rings the bell.
+    last asked; ``has_room``, whether the batcher can take more than what is urgent; ``paused``,
+    whether nothing may be claimed. Whoever makes room, resumes or ends a claim rings the bell.
     """
-    with claims:
+    with claims, states:
         while True:
+            await wait_resumed(paused, in_flight, wake, states)
             # A hop cannot be cut in two: when a stop arrives meanwhile, its result is still
             # returned, and the claims are known to be in flight before the stop is felt.
             urgent = not has_room()
@@ -53,6 +57,24 @@ async def poller(
                 waits = urgent or found.next_due_s is None
                 due = math.inf if waits else max(0.0, found.next_due_s or 0.0)
                 await wait_work_possible(wake, changed, due, poll_interval_s)
+
+
+async def wait_resumed(
+    paused: Callable[[], bool],
+    in_flight: InFlight,
+    wake: Wake,
+    states: trio.MemorySendChannel[Report | StateChange],
+) -> None:
+    """Return when claiming is allowed; say so when there is a pause and nothing is in flight."""
+    said = False
+    while paused():
+        if not said and not in_flight:
+            await states.send(StateChange(WorkerState.PAUSED))
+            said = True
+        else:
+            await wake.wait_rung()
+    if said:
+        await states.send(StateChange(WorkerState.IDLE))
 
 
 async def wait_work_possible(

@@ -96,6 +96,10 @@ class Encoder(Protocol):
         """
         ...
 
+    def unload(self) -> None:
+        """Give back the memory; the next call loads again. Does nothing when nothing is loaded."""
+        ...
+
     def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
         """One unit-length float32 vector for each text, in order.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from actors.lifecycle import Status
 from actors.messages import Report, StateChange, Statistics, WorkerState
@@ -13,14 +13,24 @@ from actors.ports import Ending, Settled
 RATE_WINDOW_S = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What one recent batch took."""
+
+    #: When it was reported.
+    at: float
+    encode_s: float
+    tokens: int
+    characters: int
+
+
 class Tally:
     """Counts what the reporter sees."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._counts = Statistics()
-        #: When each recent batch was reported, how long it took to encode, and its tokens.
-        self._recent: deque[tuple[float, float, int]] = deque()
+        self._recent: deque[_Batch] = deque()
 
     def state(self, change: StateChange) -> bool:
         """The worker entered a state; whether that is news."""
@@ -31,13 +41,15 @@ class Tally:
     def report(self, report: Report) -> None:
         """A batch was encoded."""
         tokens = sum(encoded.piece.chunk.tokens for encoded in report.encoded)
+        characters = sum(len(encoded.piece.chunk.text) for encoded in report.encoded)
         if report.encoded:
-            self._recent.append((self._clock(), report.encode_s, tokens))
+            self._recent.append(_Batch(self._clock(), report.encode_s, tokens, characters))
         counts = self._counts
         self._counts = replace(
             counts,
             chunks=counts.chunks + len(report.encoded),
             tokens=counts.tokens + tokens,
+            characters=counts.characters + characters,
             batches=counts.batches + bool(report.encoded or report.refused),
             encode_s=counts.encode_s + report.encode_s,
         )
@@ -65,11 +77,15 @@ class Tally:
         counts = self._counts
         if not in_flight and counts.state in {WorkerState.STARTING, WorkerState.ENCODING}:
             counts = replace(counts, state=WorkerState.IDLE)
-        return replace(counts, tokens_per_s=self._tokens_per_s())
+        tokens, characters = self._rates()
+        return replace(counts, tokens_per_s=tokens, characters_per_s=characters)
 
-    def _tokens_per_s(self) -> float:
-        """Tokens a second over the last minute of encoding, pauses not counted."""
-        while self._recent and self._recent[0][0] < self._clock() - RATE_WINDOW_S:
+    def _rates(self) -> tuple[float, float]:
+        """Tokens and characters a second over the last minute of encoding, pauses not counted."""
+        while self._recent and self._recent[0].at < self._clock() - RATE_WINDOW_S:
             self._recent.popleft()
-        span = sum(encode_s for _, encode_s, _ in self._recent)
-        return sum(tokens for _, _, tokens in self._recent) / span if span > 0 else 0.0
+        span = sum(batch.encode_s for batch in self._recent)
+        if span <= 0:
+            return 0.0, 0.0
+        tokens = sum(batch.tokens for batch in self._recent)
+        return tokens / span, sum(batch.characters for batch in self._recent) / span

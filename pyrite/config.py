@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,28 @@ from pyrite.errors import ConfigError
 
 PREFIX = "PYRITE_"
 
+#: The configuration file, in the home.
+FILE_NAME = "config.toml"
+
 #: What a setting of each kind may be given as; in the environment, everything is a text.
 _GIVEN_AS: Mapping[type, tuple[type, ...]] = {
     str: (str,),
     int: (str, int),
     float: (str, int, float),
+    bool: (str, bool),
 }
-_IN_WORDS: Mapping[type, str] = {str: "a text", int: "a whole number", float: "a number"}
+_IN_WORDS: Mapping[type, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+#: How true and false are written where everything is a text.
+_TRUTH: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
+
+#: What a setting can be.
+Value = str | int | float | bool
 
 #: No number may be larger: the database and JSON hold every whole number up to here.
 _MOST = 2**53
@@ -67,9 +81,16 @@ class Settings:
         "as far as possible.",
         minimum=0,
     )
-    batch_texts: int = setting(8, "Texts encoded in one call, at most.", minimum=1)
+    batch_texts: int = setting(
+        0,
+        "Texts encoded in one call, at most; 0 is what was found fastest when the model was "
+        "prepared.",
+        minimum=0,
+    )
     batch_tokens: int = setting(
-        2048, "Texts times tokens of the longest text in one call, at most.", minimum=1
+        0,
+        "Texts times tokens of the longest text in one call, at most; 0 leaves it to the encoder.",
+        minimum=0,
     )
     claim_limit: int = setting(10, "Entries claimed from the queue at a time.", minimum=1)
     lease_s: float = setting(
@@ -102,6 +123,16 @@ class Settings:
     event_retention: int = setting(
         100_000, "Events kept for those who were away; older ones are pruned.", minimum=1
     )
+    idle_unload_s: float = setting(
+        300.0,
+        "A worker that has had nothing to encode for so long gives back the model's memory; 0 is "
+        "never.",
+        minimum=0,
+    )
+    paused: bool = setting(
+        False,
+        "While true, workers finish what they have begun and claim nothing more.",
+    )
 
     @property
     def database_path(self) -> Path:
@@ -127,7 +158,7 @@ class Settings:
     @property
     def config_path(self) -> Path:
         """Where the configuration file is, or would be."""
-        return self.home / "config.toml"
+        return self.home / FILE_NAME
 
 
 #: The home itself cannot be set in a file that lies in it.
@@ -139,7 +170,7 @@ class Origin:
     """A setting's value and where it came from."""
 
     name: str
-    value: str | int | float
+    value: Value
     source: str
     help: str
 
@@ -153,7 +184,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     home = find_home(environ)
     values: dict[str, Any] = {}
     for name, (value, source) in _given(home, environ).items():
-        values[name] = _checked(name, value, source)
+        values[name] = checked(name, value, source)
     return Settings(home=home, **values)
 
 
@@ -181,19 +212,28 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
 def _given(home: Path, environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
     """Values that are not defaults, with their sources."""
-    path = home / "config.toml"
-    known = {f.name for f in FILE_SETTINGS}
+    path = home / FILE_NAME
     given = {name: (value, str(path)) for name, value in _read_file(path).items()}
     for variable, text in environ.items():
         name = variable.removeprefix(PREFIX).lower()
         if variable.startswith(PREFIX) and name != "home":
             given[name] = (text, variable)
-    for name in sorted(given.keys() - known):
+    for name in sorted(given):
+        require_known(name, given[name][1])
+    return given
+
+
+def require_known(name: str, source: str) -> None:
+    """Refuse the name of what is no setting, or cannot stand in a file.
+
+    Raises:
+        ConfigError: it is unknown; the message begins with the source.
+    """
+    if name not in {f.name for f in FILE_SETTINGS}:
         raise ConfigError(
-            f"{given[name][1]}: there is no setting named {name!r}; "
+            f"{source}: there is no setting named {name!r}; "
             "the handbook's reference/settings lists them all"
         )
-    return given
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -205,30 +245,46 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
-def _checked(name: str, value: Any, source: str) -> str | int | float:
-    """The value as the setting's type, within its bounds."""
+def checked(name: str, value: Any, source: str) -> Value:
+    """The value as the setting's type, within its bounds.
+
+    Raises:
+        ConfigError: it cannot be used; the message begins with the source.
+    """
     spec = next(f for f in FILE_SETTINGS if f.name == name)
-    kind: Any = type(spec.default)
-    checked: str | int | float | None = None
-    # A file may hold true, or 1.5 where a whole number is meant; neither is taken for 1.
-    if isinstance(value, _GIVEN_AS[kind]) and not isinstance(value, bool):
-        with suppress(ValueError, OverflowError):
-            checked = kind(value)
-    if checked is None or (isinstance(checked, float) and not math.isfinite(checked)):
+    kind = type(spec.default)
+    found = _as_kind(kind, value)
+    if found is None:
         raise ConfigError(f"{source}: {name} must be {_IN_WORDS[kind]}, not {value!r}")
     choices = spec.metadata["choices"]
-    if isinstance(checked, str):
-        if choices and checked not in choices:
+    if isinstance(found, str):
+        if choices and found not in choices:
             raise ConfigError(
-                f"{source}: {name} must be one of {', '.join(choices)}, not {checked!r}"
+                f"{source}: {name} must be one of {', '.join(choices)}, not {found!r}"
             )
-        return checked
+        return found
     minimum = spec.metadata["minimum"]
-    if minimum is not None and checked < minimum:
+    if minimum is not None and found < minimum:
         raise ConfigError(f"{source}: {name} must be at least {minimum}, not {value!r}")
-    if checked > _MOST:
+    if found > _MOST:
         raise ConfigError(f"{source}: {name} must be at most {_MOST}, not {value!r}")
-    return checked
+    return found
+
+
+def _as_kind(kind: Any, value: Any) -> Value | None:
+    """The value as one of this kind, or None."""
+    # A file may hold true, or 1.5 where a whole number is meant; neither is taken for 1.
+    if isinstance(value, bool):
+        return value if kind is bool else None
+    if not isinstance(value, _GIVEN_AS[kind]):
+        return None
+    if kind is bool:
+        return _TRUTH.get(str(value))
+    try:
+        found: Value = kind(value)
+    except (ValueError, OverflowError):
+        return None
+    return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
 def _expanded(path: str, source: str) -> Path:

@@ -14,8 +14,9 @@ from actors.messages import Statistics, WorkerState
 from actors.pipeline import cause
 from pyrite.cli.context import App
 from pyrite.cli.output import note
-from pyrite.cli.progress import Bar
+from pyrite.cli.progress import Bar, Pace
 from pyrite.services.embedding_worker import EmbeddingWorker
+from pyrite.storage.records import QueueCounts
 
 #: How often the progress is looked at, in seconds.
 _TICK_S = 0.2
@@ -26,6 +27,7 @@ _SIGNAL_EXIT = 128
 _WORDS = {
     WorkerState.STARTING: "starting",
     WorkerState.LOADING: "loading the model",
+    WorkerState.PAUSED: "paused",
     WorkerState.STOPPING: "stopping",
 }
 
@@ -63,7 +65,9 @@ class _Drain:
         self._app = app
         self._kb = kb
         self._bar = bar
-        self._worker = EmbeddingWorker(app.storage, app.encoder, app.settings)
+        self._worker = EmbeddingWorker(
+            app.storage, app.encoder, app.settings, environ=os.environ, report=note
+        )
         self.signal: int | None = None
 
     async def run(self) -> Statistics:
@@ -92,17 +96,31 @@ class _Drain:
     async def _show_progress(self) -> None:
         """Count entries that have ended since the start against those that have not."""
         base = None
+        waited = 0
         while True:
             if self._worker.building is not None:
                 self._bar.show(*self._worker.building, "building the graph of neighbours")
                 await trio.sleep(_TICK_S)
                 continue
-            counts = await trio.to_thread.run_sync(self._app.storage.counts, self._kb)
+            counts, waiting = await trio.to_thread.run_sync(self._look)
             ended = counts.done + counts.failed
             base = ended if base is None else min(base, ended)
-            text = _WORDS.get(self._worker.statistics().state, "embedding")
-            self._bar.show(ended - base, ended - base + counts.unfinished, text)
+            waited = max(waited, waiting)
+            statistics = self._worker.statistics()
+            text = _WORDS.get(statistics.state, "embedding")
+            pace = None
+            if statistics.characters_per_s:
+                rate = f"{statistics.tokens_per_s:,.0f} tokens/s"
+                # Of entries that are not finished, a part may have been encoded.
+                begun = max(0, statistics.characters - (waited - waiting))
+                pace = Pace(rate, max(0, waiting - begun) / statistics.characters_per_s)
+            self._bar.show(ended - base, ended - base + counts.unfinished, text, pace)
             await trio.sleep(_TICK_S)
+
+    def _look(self) -> tuple[QueueCounts, int]:
+        """How many entries stand where, and how long the texts are that still wait."""
+        storage = self._app.storage
+        return storage.counts(self._kb), storage.unfinished_characters(self._kb)
 
 
 def drain(app: App, kb: str | None, *, quiet: bool) -> Drained:

@@ -227,6 +227,8 @@ def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
                 "last_error": None if error is None else _renamed(asdict(error)),
                 "model": status.model,
                 "worker": None if worker is None else asdict(worker),
+                "tokens_per_s": 0.0 if worker is None else worker.tokens_per_s,
+                "time_left_s": status.time_left_s,
             }
         )
         return
@@ -245,6 +247,10 @@ def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
         since = f"process {worker.pid} on {worker.host} since {moment(worker.started_at)}"
         reason = f" ({worker.reason})" if worker.reason else ""
         say(f"worker      {worker.state}{reason}: {since}")
+        if worker.tokens_per_s:
+            left = status.time_left_s
+            about = "" if left is None else f", about {duration(left)} left"
+            say(f"rate        {worker.tokens_per_s:,.0f} tokens/s{about}")
     if counts.failed:
         note("`pyrite index embed --failed` lists the failures.")
 

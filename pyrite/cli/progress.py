@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyrite.cli.output import duration, note
@@ -29,6 +30,15 @@ def counting(text: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield bar.show
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast something goes, where its items are too unequal for their number to say."""
+
+    #: In words.
+    rate: str
+    left_s: float
+
+
 class Bar:
     """Shows how much of something is done."""
 
@@ -42,7 +52,7 @@ class Bar:
         if sys.stderr.isatty() and not self._quiet:
             self._drawn = _draw()
             self._drawn.start()
-            self._task = self._drawn.add_task(self._text, total=None)
+            self._task = self._drawn.add_task(self._text, total=None, pace=None)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,23 +64,25 @@ class Bar:
             self._drawn.stop()
             self._drawn = None
 
-    def show(self, done: int, total: int, text: str | None = None) -> None:
-        """So many of so many are done."""
+    def show(
+        self, done: int, total: int, text: str | None = None, pace: Pace | None = None
+    ) -> None:
+        """So many of so many are done; without a pace, it is taken from their numbers."""
         if self._drawn is not None:
             self._drawn.update(
-                self._task, completed=done, total=total, description=text or self._text
+                self._task, completed=done, total=total, description=text or self._text, pace=pace
             )
         elif not self._quiet and time.monotonic() - self._printed >= PLAIN_EVERY_S:
             self._printed = time.monotonic()
-            note(self._line(done, total, text or self._text))
+            note(self._line(done, total, text or self._text, pace))
 
-    def _line(self, done: int, total: int, text: str) -> str:
+    def _line(self, done: int, total: int, text: str, pace: Pace | None) -> str:
         elapsed = time.monotonic() - self._started
+        if pace is None and done and elapsed:
+            rate = done / elapsed
+            pace = Pace(f"{rate:.1f}/s", (total - done) / rate)
         line = f"{text}: {done:,} of {total:,}"
-        if not done or not elapsed:
-            return line
-        rate = done / elapsed
-        return f"{line}, {rate:.1f}/s, {duration((total - done) / rate)} left"
+        return line if pace is None else f"{line}, {pace.rate}, {duration(pace.left_s)} left"
 
 
 def _draw() -> Progress:
@@ -90,15 +102,25 @@ def _draw() -> Progress:
         """How many a second."""
 
         def render(self, task: Task) -> Text:
+            pace: Pace | None = task.fields["pace"]
+            if pace is not None:
+                return Text(pace.rate)
             speed = task.finished_speed or task.speed
             return Text("" if speed is None else f"{speed:.1f}/s")
+
+    class LeftColumn(TimeRemainingColumn):
+        """How long it will take."""
+
+        def render(self, task: Task) -> Text:
+            pace: Pace | None = task.fields["pace"]
+            return super().render(task) if pace is None else Text(f"{duration(pace.left_s)} left")
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         RateColumn(),
-        TimeRemainingColumn(compact=True),
+        LeftColumn(compact=True),
         console=Console(stderr=True),
         transient=True,
         speed_estimate_period=_RATE_PERIOD_S,

@@ -1,15 +1,22 @@
-"""The encoder that the settings ask for: OpenVINO where it serves, sentence-transformers elsewhere.
+"""The encoder that the settings ask for.
+
+On a graphics processor, sentence-transformers; on others OpenVINO where it serves.
 
 Making one imports nothing heavy and reads nothing.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from actors.packing import BatchLimits
+from pyrite.encoders import cuda
 from pyrite.encoders.arithmetic import Precision
 from pyrite.encoders.openvino import OpenVinoEncoder
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
@@ -98,6 +105,22 @@ class FastestEncoder:
         """
         self._loaded()
 
+    def unload(self) -> None:
+        """Give back the memory; the next call loads again, and need not choose anew."""
+        self._first.unload()
+        self._otherwise.unload()
+        give_back_memory()
+
+    @property
+    def call_limits(self) -> BatchLimits:
+        """How large the calls are that encode fastest."""
+        return (self._chosen or self._first).call_limits
+
+    def set_threads(self, threads: int) -> None:
+        """Encode with so many threads from the next call on."""
+        self._first.set_threads(threads)
+        self._otherwise.set_threads(threads)
+
     def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
         """One unit-length float32 vector of shape (dimension,) for each text."""
         return self._loaded().encode(texts)
@@ -110,12 +133,22 @@ class FastestEncoder:
         from pyrite.encoders.prepare import NotPreparedError  # noqa: PLC0415
 
         with self._loading:
-            if self._chosen is None:
+            if self._chosen is not self._otherwise and not cuda.at_hand():
                 try:
                     self._first.load()
-                    self._chosen = self._first
                 except NotPreparedError as error:
                     self._say(f"encoding with sentence-transformers, which is slower: {error}")
-                    self._otherwise.load()
-                    self._chosen = self._otherwise
-        return self._chosen
+                else:
+                    self._chosen = self._first
+                    return self._first
+            self._otherwise.load()
+            self._chosen = self._otherwise
+            return self._otherwise
+
+
+def give_back_memory() -> None:
+    """Give the operating system what nothing uses any more."""
+    gc.collect()
+    # Only glibc keeps freed memory for itself until it is told otherwise, and has this function.
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

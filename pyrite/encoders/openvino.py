@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from actors.messages import Vector
+from actors.packing import BatchLimits
 from pyrite.encoders import sealed
 from pyrite.encoders.arithmetic import ARITHMETICS, Precision, threads_for
 from pyrite.encoders.fingerprints import fingerprint
@@ -20,6 +19,7 @@ from pyrite.encoders.model_files import ModelFiles, find
 from pyrite.native import import_openvino
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from tokenizers import Tokenizer
 
     from pyrite.encoders.openvino_runtime import Runner
@@ -46,6 +46,7 @@ class OpenVinoEncoder:
         self._files: ModelFiles | None = None
         self._fingerprint: str | None = None
         self._runner: Runner | None = None
+        self._call_limits = BatchLimits()
         self._loading = threading.Lock()
 
     @property
@@ -82,9 +83,24 @@ class OpenVinoEncoder:
             NotPreparedError: it cannot be prepared here.
             ModelError: it cannot be found.
         """
+        self._loaded()
+
+    def unload(self) -> None:
+        """Let go of the model; a call that is under way in another thread ends with it."""
+        # The runner goes with the last call that uses it, and takes the mapped weights along.
         with self._loading:
-            if self._runner is None:
-                self._runner = self._load()
+            self._runner = None
+
+    @property
+    def call_limits(self) -> BatchLimits:
+        """How large the calls are that were found fastest when the model was fitted."""
+        return self._call_limits
+
+    def set_threads(self, threads: int) -> None:
+        """Encode with so many threads from the next call on."""
+        with self._loading:
+            self._threads = threads
+            self._runner = None
 
     def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
         """One unit-length float32 vector of shape (dimension,) for each text.
@@ -93,9 +109,10 @@ class OpenVinoEncoder:
             ModelError: the model cannot be loaded.
             ValueError: a vector is not finite.
         """
-        matrix = self._loaded().documents(texts) if texts else np.empty((0, 0), np.float32)
-        if not np.isfinite(matrix).all():
-            raise ValueError(f"the model {self.name} gave a vector that is not finite")
+        if not texts:
+            return []
+        matrix = self._loaded().documents(texts)
+        self._check(matrix)
         return list(matrix)
 
     def encode_query(self, text: str) -> Vector:
@@ -106,14 +123,20 @@ class OpenVinoEncoder:
             ValueError: the vector is not finite.
         """
         vector: Vector = self._loaded().query(text)
-        if not np.isfinite(vector).all():
-            raise ValueError(f"the model {self.name} gave a vector that is not finite")
+        self._check(vector)
         return vector
 
+    def _check(self, vectors: npt.ArrayLike) -> None:
+        import numpy as np  # noqa: PLC0415 - commands that do not encode should not pay for it
+
+        if not np.isfinite(vectors).all():
+            raise ValueError(f"the model {self.name} gave a vector that is not finite")
+
     def _loaded(self) -> Runner:
-        self.load()
-        assert self._runner is not None
-        return self._runner
+        with self._loading:
+            if self._runner is None:
+                self._runner = self._load()
+            return self._runner
 
     def _found(self) -> ModelFiles:
         if self._files is None:
@@ -126,6 +149,8 @@ class OpenVinoEncoder:
         return self._fingerprint
 
     def _load(self) -> Runner:
+        import numpy as np  # noqa: PLC0415 - as above
+
         from pyrite.encoders.calibrate import COMPILED  # noqa: PLC0415
         from pyrite.encoders.openvino_runtime import DEVICE, Runner  # noqa: PLC0415
         from pyrite.encoders.prepare import (  # noqa: PLC0415
@@ -153,6 +178,7 @@ class OpenVinoEncoder:
                 # Whole, and yet not what this build of the library reads.
                 sealed.discard(place)
                 raise
+            self._call_limits = BatchLimits(texts=choice.texts)
             return Runner(compiled, folder, choice.streams, mapped)
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             raise NotPreparedError(

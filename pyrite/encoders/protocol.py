@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from actors.messages import Vector
+from actors.packing import BatchLimits
 from actors.ports import Encoder
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ class TextEncoder(Encoder, Protocol):
 
         Raises:
             ModelError: the model cannot be found, or is not what it should be.
+        """
+        ...
+
+    @property
+    def call_limits(self) -> BatchLimits:
+        """How large the calls are that encode fastest, as far as is known before it is loaded."""
+        ...
+
+    def set_threads(self, threads: int) -> None:
+        """Encode with so many threads from now on; what is loaded is unloaded for it.
+
+        0 leaves it to the encoder.
         """
         ...
 

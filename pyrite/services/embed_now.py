@@ -34,7 +34,7 @@ def embed_now(
         storage.retry_failed(kb, [entry_id], now=clock())
         for claim in queue.claim(1, entry_id=entry_id).claims:
             try:
-                report = encode(claim, encoder, batch_limits(settings))
+                report = encode(claim, encoder, batch_limits(settings, encoder))
                 held = InFlight()
                 held.enter([claim])
                 endings = Assembly(held, retry_policy(settings), clock).take(report)

@@ -31,6 +31,9 @@ class EmbedStatus:
     model: str
     #: The worker that was heard from last, if one is alive.
     worker: WorkerRow | None
+    #: How long that worker will take for what waits, from the length of the texts and its rate
+    #: over the last minute; None where nothing waits or no rate is known.
+    time_left_s: float | None
 
 
 def coverage(counts: QueueCounts) -> float:
@@ -63,13 +66,17 @@ class EmbeddingService:
         others = [m.model_id for m in self._storage.models() if m.name != self._settings.model]
         counts = present_counts(self._storage, others, kb)
         oldest = self._storage.oldest_pending(kb) if counts.pending else None
+        worker = self.live_worker()
+        rate = 0.0 if worker is None else worker.characters_per_s
+        waiting = self._storage.unfinished_characters(kb)
         return EmbedStatus(
             counts=counts,
             last_error=self._storage.last_error(kb),
             oldest_pending_age_s=None if oldest is None else max(0.0, self._clock() - oldest),
             coverage=coverage(counts),
             model=self._settings.model,
-            worker=self.live_worker(),
+            worker=worker,
+            time_left_s=waiting / rate if waiting and rate else None,
         )
 
     def live_worker(self) -> WorkerRow | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import outcome
 import trio
@@ -12,12 +14,14 @@ import trio
 from actors.embedder import Patience
 from actors.fanout import Subscription
 from actors.messages import Statistics
+from actors.packing import BatchLimits
 from actors.pipeline import Pipeline, PipelineOptions, cause
 from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.errors import ModelError
+from pyrite.errors import ModelError, PyriteError
 from pyrite.services.encoding_thread import EncodingThread
 from pyrite.services.graph_upkeep import GraphUpkeep
+from pyrite.services.live_settings import LOOK_S, LiveSettings, warn
 from pyrite.services.worker_queue import WorkerQueue, batch_limits, open_queue, retry_policy
 from pyrite.storage.protocol import Storage
 
@@ -25,21 +29,35 @@ from pyrite.storage.protocol import Storage
 _BEATS_PER_LEASE = 3
 
 
-def pipeline_options(settings: Settings) -> PipelineOptions:
+#: Chunks and claims that wait for a batch, for each text that a batch may have: enough to find
+#: texts of like length among them.
+_WINDOW_PER_TEXT = 16
+
+
+class PausedError(PyriteError):
+    """Embedding was asked for while the settings say that it is paused."""
+
+
+def pipeline_options(settings: Settings, batch: BatchLimits) -> PipelineOptions:
     """What the settings say of the pipeline."""
     return PipelineOptions(
         claim_limit=settings.claim_limit,
-        batch=batch_limits(settings),
-        window=settings.batch_texts * 8,
+        batch=batch,
+        window=batch.texts * _WINDOW_PER_TEXT,
         poll_interval_s=settings.poll_interval_s,
         beat_s=settings.lease_s / _BEATS_PER_LEASE,
         grace_s=settings.grace_s,
         retry=retry_policy(settings),
+        idle_unload_s=settings.idle_unload_s or math.inf,
     )
 
 
 class EmbeddingWorker:
-    """Embeds what is queued: once, or until it is stopped. Each instance runs once."""
+    """Embeds what is queued: once, or until it is stopped. Each instance runs once.
+
+    It follows the configuration file while it runs; see
+    :mod:`pyrite.services.live_settings` for which settings.
+    """
 
     def __init__(
         self,
@@ -47,22 +65,42 @@ class EmbeddingWorker:
         encoder: TextEncoder,
         settings: Settings,
         clock: Callable[[], float] = time.time,
+        *,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        report: Callable[[str], None] = warn,
     ) -> None:
+        """Make a worker that does nothing yet.
+
+        Args:
+            storage: where the queue is, and where embeddings go.
+            encoder: makes them; whoever else uses it may go on doing so.
+            settings: those in force now.
+            clock: the time since the epoch.
+            environ: what goes before the configuration file.
+            report: is told, in a line for people, when that file has become invalid.
+        """
         self._storage = storage
         self._encoder = encoder
         self._settings = settings
+        self._live = LiveSettings(settings, environ, report)
         self._clock = clock
         self._pipeline: Pipeline | None = None
+        self._limits = BatchLimits()
         self._upkeep: GraphUpkeep | None = None
         self._stopped = False
 
     async def process_queue(self, kb: str | None = None) -> Statistics:
         """Embed until nothing is pending or processing, retries included; returns the counts.
 
+        A pause that begins meanwhile is waited out.
+
         Raises:
+            PausedError: embedding is paused; nothing was claimed.
             ModelError: the model cannot be found or loaded; no entry was charged for it.
         """
-        options = replace(pipeline_options(self._settings), patience=Patience(tries=1))
+        if self._settings.paused:
+            raise PausedError("embedding is paused; `pyrite config set paused false` resumes it")
+        options = replace(self._options(), patience=Patience(tries=1))
         return await self._run(options, kb=kb, drain=True)
 
     async def run(self) -> Statistics:
@@ -72,7 +110,11 @@ class EmbeddingWorker:
             ModelError: the model cannot be found, or is not what it should be. One that
                 merely cannot be loaded is tried again, and meanwhile the state is degraded.
         """
-        return await self._run(pipeline_options(self._settings), kb=None, drain=False)
+        return await self._run(self._options(), kb=None, drain=False)
+
+    def _options(self) -> PipelineOptions:
+        self._limits = batch_limits(self._settings, self._encoder)
+        return pipeline_options(self._settings, self._limits)
 
     def stop(self) -> None:
         """Finish what has begun, give back the rest, and return from the run."""
@@ -114,6 +156,7 @@ class EmbeddingWorker:
             self._clock,
             encoder_hop=thread,
         )
+        self._pipeline.pause(self._settings.paused)
         if self._stopped:
             self._pipeline.stop()
         # A worker that crashes stays on record, so that the next one knows it for dead and
@@ -135,11 +178,12 @@ class EmbeddingWorker:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._upkeep.run)
+                nursery.start_soon(self._follow_settings)
                 # Unwrapped out of the nursery, which would put what went wrong into a group.
                 ended = await outcome.acapture(self._pipeline.run, drain=drain)
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            # A cancellation is felt again below; anything else is a bug of the upkeep's.
+            # A cancellation is felt again below; anything else is a bug of those beside.
             _, bugs = group.split(trio.Cancelled)
             if bugs is not None:
                 raise cause(bugs) from None
@@ -148,6 +192,34 @@ class EmbeddingWorker:
         if drain and not self._stopped:
             await self._upkeep.update()
         return statistics
+
+    async def _follow_settings(self) -> None:
+        """Do what the configuration file says as it changes."""
+        assert self._pipeline is not None
+        while True:
+            # A stat takes microseconds; reading the file need not.
+            if self._live.moved():
+                await self._apply(await trio.to_thread.run_sync(self._live.read))
+            elif self._limits != batch_limits(self._settings, self._encoder):
+                # Once it is loaded, the encoder knows what is best.
+                await self._apply(self._settings)
+            await trio.sleep(LOOK_S)
+
+    async def _apply(self, settings: Settings) -> None:
+        """Go on with these settings."""
+        assert self._pipeline is not None
+        before, self._settings = self._settings, settings
+        self._limits = batch_limits(settings, self._encoder)
+        options = pipeline_options(settings, self._limits)
+        self._pipeline.pause(settings.paused)
+        self._pipeline.tune(
+            options.batch, window=options.window, idle_unload_s=options.idle_unload_s
+        )
+        if settings.threads != before.threads:
+            # It may have to wait until the model is loaded.
+            await trio.to_thread.run_sync(
+                self._encoder.set_threads, settings.threads, abandon_on_cancel=True
+            )
 
 
 async def _close(queue: WorkerQueue) -> None:

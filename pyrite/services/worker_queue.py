@@ -139,6 +139,8 @@ class WorkerQueue:
                 state=statistics.state,
                 reason=statistics.reason,
                 model=self._model.name,
+                tokens_per_s=statistics.tokens_per_s,
+                characters_per_s=statistics.characters_per_s,
             )
         )
         self._storage.prune_events(self._options.event_retention)
@@ -148,9 +150,10 @@ class WorkerQueue:
             )
 
 
-def batch_limits(settings: Settings) -> BatchLimits:
-    """What the settings say of batches."""
-    return BatchLimits(settings.batch_texts, settings.batch_tokens)
+def batch_limits(settings: Settings, encoder: TextEncoder) -> BatchLimits:
+    """What the settings say of batches and, where they leave it open, the encoder."""
+    best = encoder.call_limits
+    return BatchLimits(settings.batch_texts or best.texts, settings.batch_tokens or best.tokens)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -179,6 +179,10 @@ class Storage(Protocol):
         """How many entries stand where; takes microseconds."""
         ...
 
+    def unfinished_characters(self, kb: str | None = None) -> int:
+        """How long the texts are of entries that are pending or processing."""
+        ...
+
     def outdated(self, model_ids: Collection[int], kb: str | None = None) -> int:
         """How many finished entries were embedded with one of these models."""
         ...
@@ -195,8 +199,10 @@ class Storage(Protocol):
         """When the entry that has waited longest was queued."""
         ...
 
-    def revision_status(self, revision: int) -> Status | None:
+    def revision_status(self, revision: int, model_id: int | None = None) -> Status | None:
         """How far that write is; None if the entry was written anew or deleted since.
+
+        What was embedded with another model than the one given is still pending.
 
         Raises:
             NotFoundError: there has been no such write.

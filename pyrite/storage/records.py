@@ -150,6 +150,9 @@ class WorkerRow:
     state: str
     reason: str | None
     model: str
+    #: What it has encoded a second over the last minute.
+    tokens_per_s: float = 0.0
+    characters_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
     python -m tests.bench queue startup       these
     python -m tests.bench --quick             all, small: only to see that they run
 
-Each prints its tables and writes bench-results/NAME.json.
+Each prints its tables and writes bench-results/NAME.json, and its plots beside that.
 """
 
 from __future__ import annotations
@@ -14,8 +14,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import editing, encoding, neighbours, quality, queue, startup, sync, writes
-from tests.bench.report import Table, into_handbook, machine, publish
+from tests.bench import (
+    editing,
+    encoding,
+    neighbours,
+    polite,
+    quality,
+    queue,
+    startup,
+    sync,
+    writes,
+)
+from tests.bench.report import Table, copy_plots, into_handbook, machine, publish
 
 Benchmark = Callable[[Path, bool], Sequence[Table]]
 
@@ -26,6 +36,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "neighbours": neighbours.run,
     "queue": queue.run,
     "writes": writes.run,
+    "polite": polite.run,
     "sync": sync.run,
     "startup": startup.run,
 }
@@ -44,7 +55,8 @@ def main() -> None:
         "--handbook",
         type=Path,
         metavar="ENTRY",
-        help="afterwards put the tables of all benchmarks in the output folder into this entry",
+        help="afterwards put the tables of all benchmarks in the output folder into this entry, "
+        "and their plots beside it",
     )
     options = parser.parse_args()
     unknown = set(options.names) - set(BENCHMARKS)
@@ -54,7 +66,8 @@ def main() -> None:
     for name in options.names or BENCHMARKS:
         with tempfile.TemporaryDirectory() as folder:
             tables = BENCHMARKS[name](Path(folder), options.quick)
-        publish(name, tables, options.output, quick=options.quick)
+            publish(name, tables, options.output, quick=options.quick)
+            copy_plots(Path(folder), options.output)
     if options.handbook is not None:
         into_handbook(options.handbook, options.output, list(BENCHMARKS))
 

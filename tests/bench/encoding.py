@@ -16,10 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 import trio
+from sentence_transformers import SentenceTransformer
 
 from pyrite.cli.context import make_encoder
 from pyrite.config import Settings
+from pyrite.encoders.model_files import find
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
 from pyrite.entries.chunks import Splitter
@@ -46,6 +49,8 @@ class Bench:
     folder: Path
     texts: list[str]
     library: SentenceTransformerEncoder
+    #: The library's model with weights of 16 bits.
+    halved: SentenceTransformer
     exact: TextEncoder
     fast: TextEncoder
 
@@ -68,17 +73,20 @@ class Bench:
 
     def with_library(self, batch_size: int) -> npt.NDArray[np.float32]:
         assert self.library._model is not None
-        encode = self.library._model.encode
-        matrix: npt.NDArray[np.float32] = encode(
-            self.texts, batch_size=batch_size, show_progress_bar=False, normalize_embeddings=True
+        return self.encoded(self.library._model, batch_size)
+
+    def encoded(self, model: SentenceTransformer, batch_size: int) -> npt.NDArray[np.float32]:
+        matrix = model.encode(
+            self.texts, batch_size=batch_size, show_progress_bar=False, convert_to_tensor=True
         )
-        return matrix
+        rows: npt.NDArray[np.float32] = matrix.float().numpy()
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def bare(self, encoder: TextEncoder) -> npt.NDArray[np.float32]:
         """In the pipeline's batches, of texts of like length."""
         order = sorted(range(len(self.texts)), key=lambda n: len(self.texts[n]))
         rows: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(order)
-        step = self.settings.batch_texts
+        step = encoder.call_limits.texts
         for first in range(0, len(order), step):
             part = order[first : first + step]
             for n, vector in zip(part, encoder.encode([self.texts[n] for n in part]), strict=True):
@@ -93,10 +101,12 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     exact, fast = make_encoder(settings), make_encoder(replace(settings, precision="fast"))
     for encoder in (library, exact, fast):
         encoder.load()
+    path = str(find(settings.model).path)
+    halved = SentenceTransformer(path, model_kwargs={"dtype": torch.bfloat16})
     tables = []
     for name, tokens in LENGTHS.items():
         texts = texts_of(folder / f"pages {name}", exact, tokens, count)
-        bench = Bench(folder / name, texts, library, exact, fast)
+        bench = Bench(folder / name, texts, library, halved, exact, fast)
         tables.append(compare(name, bench, rounds))
         bench.storage.close()
     memory = Table("Peak memory", ("", "MB"))
@@ -114,11 +124,13 @@ def compare(name: str, bench: Bench, rounds: int) -> Table:
             lambda: bench.with_library(DEFAULT_BATCH)
         ),
         f"SentenceTransformer.encode, its best batches of {best}": lambda: bench.with_library(best),
+        f"torch, bfloat16, batches of {best}": lambda: bench.encoded(bench.halved, best),
         "our encoder, bare": lambda: bench.bare(bench.exact),
         "our encoder, bare, precision = fast": lambda: bench.bare(bench.fast),
         "the pipeline, whole": bench.pipeline,
     }
     cosines = {
+        f"torch, bfloat16, batches of {best}": cosine(truth, bench.encoded(bench.halved, best)),
         "our encoder, bare": cosine(truth, bench.bare(bench.exact)),
         "our encoder, bare, precision = fast": cosine(truth, bench.bare(bench.fast)),
     }

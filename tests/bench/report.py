@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import statistics
 import time
 from collections.abc import Sequence
@@ -90,7 +91,7 @@ def publish(name: str, tables: Sequence[Table], folder: Path, *, quick: bool) ->
 
 
 def into_handbook(entry: Path, folder: Path, names: Sequence[str]) -> None:
-    """Put the tables of a folder of results into a handbook entry, in place of those there."""
+    """Put a folder of results into a handbook entry: tables for those there, plots beside it."""
     results = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
     parts = [", ".join(f"{name} {value}" for name, value in results[0]["machine"].items()) + "."]
     for result in results:
@@ -98,6 +99,13 @@ def into_handbook(entry: Path, folder: Path, names: Sequence[str]) -> None:
         parts += [f"## {result['benchmark']}", *(table.markdown() for table in tables)]
     before = entry.read_text(encoding="utf-8").partition(MARK)[0]
     entry.write_text(before + MARK + "\n\n" + "\n\n".join(parts) + "\n", encoding="utf-8")
+    copy_plots(folder, entry.parent)
+
+
+def copy_plots(source: Path, target: Path) -> None:
+    """Copy the plots that lie in a folder."""
+    for plot in source.glob("*.svg"):
+        shutil.copyfile(plot, target / plot.name)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -77,7 +77,7 @@ def test_details_come_back_as_they_were(storage: Storage, worker: Worker) -> Non
 
 # Workers
 
-WORKER = WorkerRow("w", 42, "host", "boot-1", 1.0, 2.0, "idle", None, "a model")
+WORKER = WorkerRow("w", 42, "host", "boot-1", 1.0, 2.0, "idle", None, "a model", 5.5, 20.5)
 
 
 def test_a_heartbeat_is_written_over(storage: Storage) -> None:

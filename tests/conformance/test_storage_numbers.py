@@ -7,6 +7,7 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from actors.lifecycle import Status
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import BULK, Filters, LastError, QueueCounts
 from tests.conformance.conftest import Opener
@@ -30,6 +31,16 @@ STEPS = st.lists(
 def recount(storage: Storage, kb: str | None) -> QueueCounts:
     entries = storage.entries(Filters(kbs=() if kb is None else (kb,)))
     return QueueCounts(**Counter(str(stored.embedding) for stored in entries))
+
+
+def unfinished(storage: Storage, kb: str | None) -> int:
+    """Characters of the texts that are not embedded, counted one by one."""
+    length = 0
+    for listed in storage.entries(Filters(kbs=() if kb is None else (kb,))):
+        stored = storage.entry(listed.kb, listed.entry.id)
+        if stored is not None and stored.embedding in {Status.PENDING, Status.PROCESSING}:
+            length += len(stored.entry.title) + len(stored.entry.summary) + len(stored.entry.body)
+    return length
 
 
 @settings(
@@ -71,6 +82,7 @@ def test_counts_always_equal_a_recount(opener: Opener, steps: list[tuple[str, st
                 storage.add_kb(kb, f"/{kb}", now=now)
         for scope in (None, "kb", "other"):
             assert storage.counts(scope) == recount(storage, scope)
+            assert storage.unfinished_characters(scope) == unfinished(storage, scope)
     assert storage.problems() == {}
     storage.close()
 

@@ -12,6 +12,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from actors.messages import Vector
+from actors.packing import BatchLimits
 from pyrite.entries.chunks import Splitter, Text
 
 DIMENSION = 16
@@ -42,6 +43,8 @@ class FakeEncoder:
 
     Attributes:
         calls: the texts of every call.
+        loads: how often it was loaded, having been unloaded before.
+        threads: how many threads it was last told to use, if it was.
         fail: called with the texts of a call before it is answered; may raise.
     """
 
@@ -59,15 +62,29 @@ class FakeEncoder:
         self.delay_s = delay_s
         self.fail = fail
         self.calls: list[list[str]] = []
+        self.loads = 0
+        self.threads: int | None = None
 
     def fingerprint(self) -> str:
         return f"fingerprint of {self.name}"
+
+    @property
+    def call_limits(self) -> BatchLimits:
+        return BatchLimits()
 
     def tokenizer(self) -> Tokenizer:
         return words_and_marks()
 
     def load(self) -> None:
+        self.loads += not self.ready
         self.ready = True
+
+    def unload(self) -> None:
+        self.ready = False
+
+    def set_threads(self, threads: int) -> None:
+        self.threads = threads
+        self.unload()
 
     def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
         self.calls.append(list(texts))

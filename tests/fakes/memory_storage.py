@@ -294,6 +294,11 @@ class MemoryStorage:
     def counts(self, kb: str | None = None) -> QueueCounts:
         return QueueCounts(**Counter(str(row.status) for _, row in self._now.rows(kb)))
 
+    def unfinished_characters(self, kb: str | None = None) -> int:
+        rows = self._now.rows(kb, Status.PENDING, Status.PROCESSING)
+        entries = (self._now.entries[key].record.entry for key, _ in rows)
+        return sum(len(e.title) + len(e.summary) + len(e.body) for e in entries)
+
     def outdated(self, model_ids: Collection[int], kb: str | None = None) -> int:
         return sum(row.model_id in model_ids for _, row in self._now.rows(kb, Status.DONE))
 
@@ -314,10 +319,11 @@ class MemoryStorage:
         waiting = self._now.rows(kb, Status.PENDING)
         return min((row.queued_at for _, row in waiting), default=None)
 
-    def revision_status(self, revision: int) -> Status | None:
+    def revision_status(self, revision: int, model_id: int | None = None) -> Status | None:
         for row in self._now.queue.values():
             if row.revision == revision:
-                return row.status
+                other = row.status is Status.DONE and model_id not in {None, row.model_id}
+                return Status.PENDING if other else row.status
         if not 1 <= revision <= self._now.revision:
             raise NotFoundError(f"there is no revision {revision}")
         return None
@@ -381,7 +387,7 @@ class MemoryStorage:
             return len(state.embeddings) - before
 
     def collect_unused(self, *, now: float, unused_s: float, every_s: float = 0.0) -> int:
-        if now - self._now.collected_at < every_s:
+        if every_s and now - self._now.collected_at < every_s:
             return 0
         with self._write() as state:
             state.collected_at = int(now)

@@ -301,9 +301,10 @@ class ScriptedEncoder:
     #: How many more loads, and how many more encode calls, find the model away.
     loads_away: float = 0
     encodes_away: float = 0
-    #: Texts of each call, and how often a load was tried.
+    #: Texts of each call, how often a load was tried, and when it was unloaded.
     calls: list[tuple[str, ...]] = field(default_factory=list)
     loads: int = 0
+    unloads: list[float] = field(default_factory=list)
 
     def load(self) -> None:
         """Become ready, unless the script says otherwise."""
@@ -312,6 +313,11 @@ class ScriptedEncoder:
             self.loads_away -= 1
             raise EncoderUnavailableError("no model in the cupboard")
         self.ready = True
+
+    def unload(self) -> None:
+        """Forget the model, and note when."""
+        self.ready = False
+        self.unloads.append(trio.current_time())
 
     def encode(self, texts: Sequence[str]) -> list[Any]:
         """One vector for each text, unless the script says otherwise."""

@@ -312,3 +312,15 @@ def test_everything_can_be_encoded_afresh(product: Product) -> None:
     assert product.embedding.reembed(KB) == 2
     assert len(product.embed().calls) == 2
     assert product.embed().calls == []
+
+
+def test_the_time_left_is_told_from_the_length_of_the_texts(product: Product) -> None:
+    assert product.embedding.status().time_left_s is None
+    product.kbs.create_entry(KB, Draft("Title", id="short", body="x" * 95))
+    product.kbs.create_entry(KB, Draft("Title", id="long", body="x" * 895))
+    assert product.embedding.status().time_left_s is None  # nobody is at it
+    worker_row(product, tokens_per_s=30.0, characters_per_s=100.0)
+    assert product.embedding.status().time_left_s == pytest.approx(10.0, rel=0.01)
+    assert product.embedding.status(KB).time_left_s == pytest.approx(10.0, rel=0.01)
+    product.embed()
+    assert product.embedding.status().time_left_s is None

@@ -13,6 +13,7 @@ import trio
 
 from actors.lifecycle import LEASE_EXPIRED, RetryPolicy, Status
 from actors.messages import Event, Statistics, WorkerState
+from actors.packing import BatchLimits
 from pyrite.errors import ModelError
 from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.entry_files import Draft, Edit
@@ -69,7 +70,7 @@ async def test_a_drain_embeds_all_that_is_queued(product: Product) -> None:
     assert (statistics.done, statistics.failed, statistics.retried) == (25, 0, 0)
     assert (statistics.chunks, statistics.lost, statistics.released) == (25, 0, 0)
     assert statistics.batches == len(encoder.calls)
-    assert max(map(len, encoder.calls)) <= product.settings.batch_texts
+    assert max(map(len, encoder.calls)) <= BatchLimits().texts
     assert sum(map(len, encoder.calls)) == 25
     assert all(product.is_embedded(each) for each in ids)
     assert rows(product) == [("done", 1, 0, 25)]

@@ -13,8 +13,10 @@ import pytest
 from pyrite.config import FILE_SETTINGS, Settings, find_home, load, origins
 from pyrite.errors import ConfigError
 
-NUMBERS = [f for f in FILE_SETTINGS if not isinstance(f.default, str)]
-TEXTS = [f for f in FILE_SETTINGS if isinstance(f.default, str)]
+NUMBERS = [f for f in FILE_SETTINGS if type(f.default) in {int, float}]
+TEXTS = [f for f in FILE_SETTINGS if isinstance(f.default, str) and not f.metadata["choices"]]
+CHOICES = [f for f in FILE_SETTINGS if f.metadata["choices"]]
+SWITCHES = [f for f in FILE_SETTINGS if isinstance(f.default, bool)]
 MOST = 2**53
 
 
@@ -92,6 +94,43 @@ def test_a_text_is_a_text(home: Path, spec: object) -> None:
     for bad in ("7", "true", "[]", "1.5"):
         with pytest.raises(ConfigError, match=rf"{spec.name} must be a text, not "):
             given(home, f"{spec.name} = {bad}")
+
+
+@pytest.mark.parametrize("spec", CHOICES, ids=lambda f: f.name)
+def test_a_choice_is_one_of_those_there_are(home: Path, spec: object) -> None:
+    name, choices = spec.name, spec.metadata["choices"]
+    assert spec.default in choices
+    for each in choices:
+        assert getattr(given(home, f'{name} = "{each}"'), name) == each
+        assert getattr(given(home, **{f"PYRITE_{name.upper()}": each}), name) == each
+    among = f"{name} must be one of {', '.join(choices)}, not "
+    for bad in ("", "none of them", choices[0].upper(), f" {choices[0]}"):
+        with pytest.raises(ConfigError, match=f"^{home / 'config.toml'}: {among}{bad!r}"):
+            given(home, f'{name} = "{bad}"')
+        with pytest.raises(ConfigError, match=f"^PYRITE_{name.upper()}: {among}{bad!r}"):
+            given(home, **{f"PYRITE_{name.upper()}": bad})
+    with pytest.raises(ConfigError, match=f"{name} must be a text, not 1"):
+        given(home, f"{name} = 1")
+
+
+@pytest.mark.parametrize("spec", SWITCHES, ids=lambda f: f.name)
+def test_a_switch_is_on_or_off(home: Path, spec: object) -> None:
+    name = spec.name
+    for word, value in (("true", True), ("false", False)):
+        assert getattr(given(home, f"{name} = {word}"), name) is value
+    for text, value in (("true", True), ("1", True), ("false", False), ("0", False)):
+        assert getattr(given(home, **{f"PYRITE_{name.upper()}": text}), name) is value
+    for bad in ("1", "0", "[]", "1.0", '"yes"', '""'):
+        with pytest.raises(ConfigError, match=f"{name} must be true or false, not "):
+            given(home, f"{name} = {bad}")
+    for bad in ("", "yes", "on", "2", "None"):
+        with pytest.raises(ConfigError, match=f"PYRITE_{name.upper()}: {name} must be true or"):
+            given(home, **{f"PYRITE_{name.upper()}": bad})
+
+
+def test_every_setting_is_of_a_kind_that_is_tested() -> None:
+    tested = [*NUMBERS, *TEXTS, *CHOICES, *SWITCHES]
+    assert sorted(f.name for f in tested) == sorted(f.name for f in FILE_SETTINGS)
 
 
 @pytest.mark.parametrize("name", ["thread", "home", "THREADS", "tool"])

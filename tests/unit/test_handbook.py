@@ -33,6 +33,7 @@ ENTRIES = {
 TYPES = {"tutorial", "howto", "concept", "reference", "design"}
 
 WIKILINK = re.compile(r"\[\[([^\]|#]+)(?:[|#][^\]]*)?\]\]")
+PICTURE = re.compile(r"!\[[^\]\[]+\]\(([^)\s]+\.svg)\)")
 MARKDOWN_LINK = re.compile(r"\[[^\]\[]+\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND_LINE = re.compile(r"(?:[A-Z_]+=\S+ )*(?:\S*/)?pyrite(?: .*)?")
@@ -62,7 +63,13 @@ def reachable(start: str) -> set[str]:
 def test_every_file_is_an_entry() -> None:
     assert SCAN.problems == []
     assert len(ENTRIES) >= 25
-    assert [p for p in HANDBOOK.rglob("*") if p.is_file() and p.suffix != ".md"] == []
+    others = {p for p in HANDBOOK.rglob("*") if p.is_file() and p.suffix != ".md"}
+    shown = {
+        (HANDBOOK / entry.id).parent / picture
+        for entry in ENTRIES.values()
+        for picture in PICTURE.findall(entry.body)
+    }
+    assert others == shown
 
 
 @each_entry
@@ -136,7 +143,12 @@ def test_the_reference_agrees_with_the_setting(name: str) -> None:
         assert name == "home"
         return
     assert default == json.dumps(spec.default)
-    kinds = {str: {"text"}, int: {"whole number"}, float: {"seconds", "days"}}
+    kinds = {
+        str: {"text"},
+        bool: {"true or false"},
+        int: {"whole number"},
+        float: {"seconds", "days"},
+    }
     assert kind in kinds[type(spec.default)]
     least = spec.metadata["minimum"]
     assert minimum == ("" if least is None else json.dumps(least))

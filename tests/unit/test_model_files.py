@@ -19,9 +19,14 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from actors.packing import BatchLimits
 from pyrite.encoders import model_files
 from pyrite.encoders.model_files import DEFAULT_MODEL, DEFAULT_WEIGHTS_SHA256, ModelFiles, find
-from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
+from pyrite.encoders.sentence_transformers import (
+    SentenceTransformerEncoder,
+    halved,
+    on_processor,
+)
 from pyrite.errors import ModelError
 
 WEIGHTS = "model.safetensors"
@@ -269,18 +274,25 @@ class Library:
         self.value = 0.5
         logging = SimpleNamespace(disable_progress_bar=lambda: None)
         for name, module in (
-            ("torch", SimpleNamespace(set_num_threads=self.threads.append)),
+            ("torch", SimpleNamespace(set_num_threads=self.set_threads, get_num_threads=self.get)),
             ("transformers", SimpleNamespace()),
             ("transformers.utils", SimpleNamespace(logging=logging)),
             ("sentence_transformers", SimpleNamespace(SentenceTransformer=self.load)),
         ):
             monkeypatch.setitem(sys.modules, name, module)
 
+    def get(self) -> int:
+        return self.threads[-1] if self.threads else 8
+
+    def set_threads(self, threads: int) -> None:
+        self.threads.append(threads)
+
     def load(self, path: str, *, local_files_only: bool) -> SimpleNamespace:
         self.loaded.append((path, local_files_only))
         if self.error is not None:
             raise self.error
         return SimpleNamespace(
+            device=SimpleNamespace(type="cpu"),
             encode_query=partial(self.encode, "query"),
             encode_document=partial(self.encode, "document"),
         )
@@ -290,6 +302,46 @@ class Library:
         assert options["convert_to_numpy"] is True
         self.asked.append((kind, texts, options["batch_size"], options["normalize_embeddings"]))
         return np.full((len(texts), 4), self.value, np.float64)
+
+
+class OnGraphics:
+    """A model on a graphics processor, whose halved copy is so far off."""
+
+    def __init__(self, error: float) -> None:
+        self.device = SimpleNamespace(type="cuda")
+        self.max_seq_length = 256
+        self.error = error
+        self.is_half = False
+
+    def half(self) -> OnGraphics:
+        self.is_half = True
+        return self
+
+    def encode(self, texts: list[str], **_: object) -> np.ndarray:
+        off = self.error if self.is_half else 0.0
+        return np.tile(
+            np.array([1.0, off], np.float16 if self.is_half else np.float32), (len(texts), 1)
+        )
+
+
+@pytest.mark.parametrize(("error", "halves"), [(0.005, True), (0.05, False), (math.nan, False)])
+def test_a_graphics_processor_computes_with_half_the_bits_if_that_is_good_enough(
+    error: float, halves: bool
+) -> None:
+    model = OnGraphics(error)
+    chosen = halved(model)  # type: ignore[arg-type]
+    assert chosen.is_half is halves  # type: ignore[attr-defined]
+    assert not model.is_half  # the truth stays at hand
+    assert not on_processor(model)  # type: ignore[arg-type]
+
+
+def test_on_a_graphics_processor_calls_are_large(folder: Path, library: Library) -> None:
+    encoder = SentenceTransformerEncoder(str(folder))
+    assert encoder.call_limits == BatchLimits()
+    encoder.load()
+    assert encoder.call_limits == BatchLimits()
+    encoder._model = OnGraphics(0.0)  # type: ignore[assignment]
+    assert encoder.call_limits.texts == 128
 
 
 @pytest.fixture

@@ -51,6 +51,17 @@ def counts(conn: sqlite3.Connection, kb: str | None) -> QueueCounts:
     return QueueCounts(**dict(rows))
 
 
+def unfinished_characters(conn: sqlite3.Connection, kb: str | None) -> int:
+    """How long the texts are that are pending or processing."""
+    row = conn.execute(
+        """SELECT coalesce(sum(characters), 0) FROM queue_counts
+           WHERE status IN ('pending', 'processing') AND (:kb IS NULL OR kb_name = :kb)""",
+        {"kb": kb},
+    ).fetchone()
+    number: int = row[0]
+    return number
+
+
 def outdated(conn: sqlite3.Connection, model_ids: Collection[int], kb: str | None) -> int:
     """How many done rows were embedded with one of these models."""
     row = conn.execute(
@@ -74,13 +85,17 @@ def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> lis
     return [Failure(*row) for row in rows]
 
 
-def of_revision(conn: sqlite3.Connection, revision: int) -> Status | None:
-    """How far that write is; None if its row has gone or moved on.
+def of_revision(conn: sqlite3.Connection, revision: int, model_id: int | None) -> Status | None:
+    """How far that write is with a model, or any; None if its row has gone or moved on.
 
     Raises:
         NotFoundError: there has been no such write.
     """
-    row = conn.execute("SELECT status FROM embed_queue WHERE revision = ?", (revision,)).fetchone()
+    row = conn.execute(
+        """SELECT iif(status = 'done' AND model_id <> :model, 'pending', status)
+           FROM embed_queue WHERE revision = :revision""",
+        {"revision": revision, "model": model_id},
+    ).fetchone()
     if row is not None:
         return Status(row[0])
     (last,) = conn.execute("SELECT value FROM sequences WHERE name = 'revision'").fetchone()

@@ -190,6 +190,10 @@ class SqliteStorage:
         with self._db.read() as conn:
             return queue_status.counts(conn, kb)
 
+    def unfinished_characters(self, kb: str | None = None) -> int:
+        with self._db.read() as conn:
+            return queue_status.unfinished_characters(conn, kb)
+
     def outdated(self, model_ids: Collection[int], kb: str | None = None) -> int:
         with self._db.read() as conn:
             return queue_status.outdated(conn, model_ids, kb)
@@ -206,9 +210,9 @@ class SqliteStorage:
         with self._db.read() as conn:
             return queue_status.oldest_pending(conn, kb)
 
-    def revision_status(self, revision: int) -> Status | None:
+    def revision_status(self, revision: int, model_id: int | None = None) -> Status | None:
         with self._db.read() as conn:
-            return queue_status.of_revision(conn, revision)
+            return queue_status.of_revision(conn, revision, model_id)
 
     # Workers
 
@@ -270,7 +274,8 @@ class SqliteStorage:
     def collect_unused(self, *, now: float, unused_s: float, every_s: float = 0.0) -> int:
         # Looking is slow and needs no lock; what it found is looked at again under the lock.
         with self._db.read() as conn:
-            if now - embeddings.collected_at(conn) < every_s:
+            # An explicit wish is met even where the clock has been set back since.
+            if every_s and now - embeddings.collected_at(conn) < every_s:
                 return 0
             found = embeddings.unused(conn)
         with self._db.write() as conn:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.embedder import Patience, embedder, refusal
+from actors.embedder import Patience, Rest, embedder, refusal
 from actors.messages import Batch, Report, StateChange, WorkerState
 from actors.ports import EncoderUnavailableError, RefusedTextError
 from actors.wake import Wake
-from tests.fakes.pipeline import Gate, ScriptedEncoder, claim, inline, pieces, vector_of
+from tests.fakes.pipeline import Gate, ScriptedEncoder, Slow, claim, inline, pieces, vector_of
 
 TEXTS = [f"t{n}" for n in range(8)]
 LOADING, ENCODING = StateChange(WorkerState.LOADING), StateChange(WorkerState.ENCODING)
@@ -30,18 +30,29 @@ class Embedding:
     encoder: ScriptedEncoder
     hop: object = inline
     patience: Patience = Patience()
+    rest: Rest = field(default_factory=Rest)
     stopping: trio.Event = field(default_factory=trio.Event)
     said: list = field(default_factory=list)
     ended_at: float | None = None
 
-    async def run(self, *batches):
-        """Let it encode these batches; returns when it has ended."""
+    async def run(self, *batches, waits=()):
+        """Let it encode these batches; returns when it has ended.
+
+        ``waits`` are the seconds to pass before each batch, and before the end.
+        """
         to_embedder, from_batcher = trio.open_memory_channel(math.inf)
         to_reporter, from_embedder = trio.open_memory_channel(0)
-        for batch in batches:
-            to_embedder.send_nowait(batch)
-        to_embedder.close()
+
+        async def send():
+            with to_embedder:
+                for batch, wait in itertools.zip_longest(batches, waits):
+                    if wait:
+                        await trio.sleep(wait)
+                    if batch:
+                        to_embedder.send_nowait(batch)
+
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
             nursery.start_soon(
                 partial(
                     embedder,
@@ -51,6 +62,7 @@ class Embedding:
                     hop=self.hop,
                     stopping=self.stopping,
                     patience=self.patience,
+                    rest=self.rest,
                     ask=Wake(),
                 )
             )
@@ -353,3 +365,89 @@ async def test_a_cancellation_abandons_a_load_that_hangs(autojump_clock):
         await embedding.run(batch_of("a"))
     assert deadline.cancelled_caught
     assert embedding.said == [(0, LOADING)]
+
+
+# Rest
+
+IDLE = StateChange(WorkerState.IDLE)
+
+
+async def test_the_memory_is_given_back_after_exactly_the_time(autojump_clock):
+    embedding = Embedding(ScriptedEncoder(ready=False), rest=Rest(300))
+    await embedding.run(batch_of("a"), waits=(0, 1000))
+    assert embedding.encoder.unloads == [300]
+    assert embedding.times(WorkerState.IDLE) == [300]
+    assert embedding.changes == [LOADING, ENCODING, IDLE]
+
+
+@pytest.mark.parametrize("rest", [Rest(), Rest(300.5)])
+async def test_it_is_kept_until_then(autojump_clock, rest):
+    embedding = Embedding(ScriptedEncoder(), rest=rest)
+    await embedding.run(*[batch_of(text) for text in "abc"], waits=(300, 300, 300, 300))
+    assert embedding.encoder.unloads == []
+    assert embedding.changes == [ENCODING] * 3
+
+
+async def test_the_next_batch_loads_it_again(autojump_clock):
+    embedding = Embedding(ScriptedEncoder(ready=False), rest=Rest(300))
+    await embedding.run(batch_of("a"), batch_of("b"), waits=(0, 400, 1000))
+    assert embedding.changes == [LOADING, ENCODING, IDLE, LOADING, ENCODING, IDLE]
+    assert embedding.encoder.unloads == [300, 700]
+    assert embedding.encoder.loads == 2
+    assert [texts_of(report.encoded) for report in embedding.reports] == [["a"], ["b"]]
+
+
+async def test_an_encoder_that_is_busy_does_not_rest(autojump_clock):
+    embedding = Embedding(ScriptedEncoder(), hop=Slow(1000), rest=Rest(300))
+    await embedding.run(batch_of("a"), batch_of("b"))
+    assert embedding.ended_at == 2000
+    assert embedding.encoder.unloads == []
+
+
+async def test_what_was_never_loaded_is_not_unloaded(autojump_clock):
+    embedding = Embedding(ScriptedEncoder(ready=False), rest=Rest(300))
+    await embedding.run(waits=(10_000,))
+    assert (embedding.encoder.unloads, embedding.said) == ([], [])
+
+
+async def test_a_model_that_somebody_else_loads_again_is_given_back_again(autojump_clock, nursery):
+    embedding = Embedding(ScriptedEncoder(), rest=Rest(300))
+    nursery.start_soon(partial(embedding.run, waits=(1000,)))
+    await trio.sleep(450)
+    embedding.encoder.load()
+    await trio.sleep(2000)
+    assert embedding.encoder.unloads == [300, 600]
+
+
+@pytest.mark.parametrize(("before", "after", "unloads"), [
+    (math.inf, 100, [100]),
+    (math.inf, 20, [50]),
+    (100, math.inf, []),
+    (100, 60, [60]),
+])  # fmt: skip
+async def test_the_rest_can_be_changed_while_it_lasts(
+    autojump_clock, nursery, before, after, unloads
+):
+    embedding = Embedding(ScriptedEncoder(), rest=Rest(before))
+    nursery.start_soon(partial(embedding.run, waits=(1000,)))
+    await trio.sleep(50)
+    embedding.rest.tune(after)
+    await trio.sleep(2000)
+    assert embedding.encoder.unloads == unloads
+
+
+async def test_the_shortest_rest_does_not_spin(autojump_clock):
+    looks = itertools.count()
+
+    class Watched(ScriptedEncoder):
+        ready = property(lambda _: bool(next(looks)) and False, lambda *_: None)
+
+    await Embedding(Watched(), rest=Rest(0.0)).run(waits=(1,))
+    assert 10 <= next(looks) <= 20
+
+
+async def test_a_batch_that_comes_during_the_unloading_waits_for_it(autojump_clock):
+    embedding = Embedding(ScriptedEncoder(), hop=Slow(10), rest=Rest(300))
+    await embedding.run(batch_of("a"), waits=(305,))
+    assert embedding.changes == [IDLE, LOADING, ENCODING]
+    assert embedding.ended_at == 330

@@ -47,8 +47,12 @@ def waiting_of(pieces):
     return [(piece.claim.token, piece.chunk.digest) for piece in pieces]
 
 
+def texts(batch):
+    return {piece.chunk.digest for piece in batch.pieces}
+
+
 def padded(batch):
-    return len(batch.pieces) * max((piece.chunk.tokens for piece in batch.pieces), default=0)
+    return len(texts(batch)) * max((piece.chunk.tokens for piece in batch.pieces), default=0)
 
 
 @given(limits, workloads())
@@ -61,8 +65,8 @@ def test_every_piece_comes_out_once(limits, groups):
 @given(limits, workloads())
 def test_the_limits_hold_for_all_but_a_single_text(limits, groups):
     for batch in run(Window(limits, 64), groups):
-        assert len(batch.pieces) <= limits.texts
-        assert padded(batch) <= limits.tokens or len(batch.pieces) == 1
+        assert len(texts(batch)) <= limits.texts
+        assert padded(batch) <= limits.tokens or len(texts(batch)) == 1
 
 
 @given(limits, workloads())
@@ -129,6 +133,16 @@ def test_there_is_room_below_the_capacity(capacity, added):
     assert window.has_room() == (added < capacity)
 
 
+def test_limits_can_be_changed_between_batches():
+    window = Window(BatchLimits(texts=1), 4)
+    window.add(claim(f"e{i}", f"t{i}") for i in range(20))
+    assert (len(window.take().pieces), window.has_room()) == (1, False)
+    window.tune(BatchLimits(texts=5), 20)
+    assert (window.has_room(), len(window.take().pieces)) == (True, 5)
+    window.tune(BatchLimits(texts=5, tokens=8), 20)
+    assert len(window.take().pieces) == 2
+
+
 @given(limits, workloads())
 @settings(max_examples=50)
 def test_a_batch_is_closed_only_by_a_limit_or_by_the_end(limits, groups):
@@ -151,6 +165,24 @@ def test_a_batch_is_closed_only_by_a_limit_or_by_the_end(limits, groups):
             assert (len(batch.pieces) + 1) * longer[0] > limits.tokens
 
 
+def test_equal_texts_go_together_and_count_once():
+    window = Window(BatchLimits(texts=2), 64)
+    window.add(claim(f"e{n}", "the same", "the same, too", f"own {n}") for n in range(5))
+    first = window.take()
+    assert texts(first) == {b"the same", b"the same, too"}
+    assert len(first.pieces) == 10
+    assert [len(window.take().pieces) for _ in range(3)] == [2, 2, 1]
+    assert not window
+
+
+def test_an_edit_takes_along_those_who_wait_for_the_same_text():
+    window = Window(BatchLimits(texts=4), 64)
+    window.add([claim("bulk", "the same", "other", priority=1)])
+    window.add([claim("edit", "the same", priority=0)])
+    assert {piece.claim.entry_id for piece in window.take().pieces} == {"bulk", "edit"}
+    assert [piece.chunk.text for piece in window.take().pieces] == ["other"]
+
+
 def test_an_empty_window_gives_an_empty_batch():
     window = Window(BatchLimits(), 8)
     assert not window
@@ -171,16 +203,13 @@ def test_the_neighbours_are_those_nearest_in_length():
 
 
 def test_padding_is_small_when_the_window_is_full():
-    """Measured over 40 seeds: 5.8 to 7.4 % of the padded tokens; by arrival it is 42 to 46 %.
-
-    The bound leaves slack for another generator of the same kind, not for another algorithm.
-    """
+    """Under 5 % of the padded tokens, with the window that a worker has; by arrival, over 40 %."""
     rng = random.Random(1)
-    window, spent, read = Window(BatchLimits(texts=8, tokens=2048), capacity=64), 0, 0
+    window, spent, read = Window(BatchLimits(texts=8, tokens=2048), capacity=8 * 16), 0, 0
     for number in range(1000):
         window.add([claim(f"e{number}", f"t{number}", tokens=rng.randint(1, 256))])
         if not window.has_room():
             batch = window.take()
             spent += padded(batch)
             read += sum(piece.chunk.tokens for piece in batch.pieces)
-    assert 1 - read / spent < 0.10
+    assert 1 - read / spent < 0.05

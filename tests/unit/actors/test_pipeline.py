@@ -522,6 +522,120 @@ async def test_what_a_poller_claims_during_a_stop_is_given_back(table, autojump_
     assert_everything_is_given_back(table)
 
 
+# Pause, rest, and what can be changed meanwhile
+
+
+def shown(worker):
+    """The states that other processes have been told, each once in a row."""
+    return [state for state, _ in itertools.groupby(s.state for _, s in worker.queue.beats)]
+
+
+async def test_a_pause_finishes_what_is_in_flight_and_claims_nothing_more(table, autojump_clock):
+    fill(table, 100)
+    worker = Worker(table, encoder_hop=Slow(1.0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        await trio.sleep(2.5)
+        worker.pipeline.pause(True)
+        in_flight = table.entries(PROCESSING)
+        done = table.entries(DONE)
+        await trio.sleep(1000)
+        assert table.entries(PROCESSING) == set()
+        # What the poller was about to hand over had been claimed before.
+        assert table.entries(DONE) >= in_flight | done
+        assert len(table.entries(DONE)) <= MOST_IN_FLIGHT + len(done) < 100
+        assert worker.pipeline.statistics().state is WorkerState.PAUSED
+        assert shown(worker)[-1] is WorkerState.PAUSED
+        assert worker.queue.released == []
+        table.write("edit", "urgent", priority=INTERACTIVE)
+        await trio.sleep(1000)
+        assert table.rows["edit"].status is PENDING
+        worker.pipeline.pause(False)
+        await trio.sleep(1000)
+        assert table.entries(DONE) == set(table.rows)
+        assert shown(worker)[-1] is WorkerState.IDLE
+        worker.pipeline.stop()
+
+
+async def test_a_pause_is_told_at_once(table, autojump_clock):
+    worker = Worker(table, options=replace(OPTIONS, beat_s=1000.0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        await trio.sleep(5)
+        worker.pipeline.pause(True)
+        await trio.sleep(5)
+        worker.pipeline.pause(False)
+        await trio.sleep(5)
+        worker.pipeline.stop()
+    beats = [(at, s.state) for at, s in worker.queue.beats]
+    assert beats == [(0, WorkerState.IDLE), (5, WorkerState.PAUSED), (10, WorkerState.IDLE)]
+
+
+async def test_a_worker_can_begin_with_a_pause_and_stop_in_it(table, autojump_clock):
+    fill(table, 10)
+    worker = Worker(table, encoder=ScriptedEncoder(ready=False))
+    worker.pipeline.pause(True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        await trio.sleep(100)
+        assert worker.pipeline.statistics().state is WorkerState.PAUSED
+        assert worker.encoder.loads == 0
+        worker.pipeline.stop()
+    assert worker.ended_at == 100
+    assert table.entries(PENDING) == set(table.rows)
+
+
+async def test_a_drain_waits_for_the_end_of_a_pause(table, autojump_clock):
+    fill(table, 10)
+    worker = Worker(table)
+    worker.pipeline.pause(True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.drain)
+        await trio.sleep(100)
+        assert worker.ended_at is None
+        worker.pipeline.pause(False)
+    assert table.entries(DONE) == set(table.rows)
+
+
+async def test_the_model_is_unloaded_at_rest_and_loaded_for_the_next_entry(table, autojump_clock):
+    options = replace(OPTIONS, idle_unload_s=300.0)
+    worker = Worker(table, encoder=ScriptedEncoder(ready=False), options=options)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        table.write("e1", "one")
+        await trio.sleep(1000)
+        [unloaded] = worker.encoder.unloads
+        assert unloaded == pytest.approx(300, abs=OPTIONS.poll_interval_s)
+        table.write("e2", "two")
+        await trio.sleep(100)
+        assert table.entries(DONE) == {"e1", "e2"}
+        assert worker.encoder.loads == 2
+        # A pause gives the memory back as well, and is still said to be one.
+        worker.pipeline.pause(True)
+        await trio.sleep(1000)
+        assert not worker.encoder.ready
+        assert worker.pipeline.statistics().state is WorkerState.PAUSED
+        worker.pipeline.stop()
+    assert shown(worker)[-1] is WorkerState.PAUSED
+
+
+async def test_batches_and_the_rest_can_be_changed(table, autojump_clock):
+    fill(table, 100)
+    worker = Worker(table, encoder_hop=Slow(1.0))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        await trio.sleep(2.5)
+        worker.pipeline.tune(BatchLimits(texts=20), window=160, idle_unload_s=50.0)
+        await trio.sleep(200)
+        assert table.entries(DONE) == set(table.rows)
+        worker.pipeline.stop()
+    sizes = list(map(len, worker.encoder.calls))
+    # What was composed before, one batch on its way included, is as it was.
+    assert sizes[:3] == [4, 4, 4]
+    assert max(sizes) == 20
+    assert len(worker.encoder.unloads) == 1
+
+
 # The model away
 
 

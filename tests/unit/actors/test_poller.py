@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.in_flight import InFlight
+from actors.messages import StateChange, WorkerState
 from actors.poller import poller
 from actors.ports import Claimed
 from actors.wake import Wake
@@ -42,6 +43,8 @@ class Polling:
     in_flight: InFlight = field(default_factory=InFlight)
     foreign_commit: bool = False
     room: bool = True
+    paused: bool = False
+    said: trio.MemoryReceiveChannel | None = None
     done: bool = False
 
     def changed(self):
@@ -50,16 +53,19 @@ class Polling:
 
     def start(self, nursery, *, buffer=math.inf, hop=inline, drain=False, poll_interval_s=0.5):
         send, receive = trio.open_memory_channel(buffer)
+        states, self.said = trio.open_memory_channel(math.inf)
         nursery.start_soon(
             partial(
                 self._run,
                 send,
+                states,
                 queue=self.queue,
                 hop=hop,
                 in_flight=self.in_flight,
                 wake=self.wake,
                 changed=self.changed,
                 has_room=lambda: self.room,
+                paused=lambda: self.paused,
                 limit=7,
                 poll_interval_s=poll_interval_s,
                 drain=drain,
@@ -243,3 +249,73 @@ def test_in_flight_is_a_set_in_order_of_arrival():
     assert in_flight.claims() == (b,)
     again = claim("b", token="another token")
     assert again not in in_flight  # the same entry under another claim is another claim
+
+
+# Pause
+
+PAUSED, IDLE = StateChange(WorkerState.PAUSED), StateChange(WorkerState.IDLE)
+
+
+def said(polling):
+    """What the poller has said since this was last asked."""
+    messages = []
+    while polling.said.statistics().current_buffer_used:
+        messages.append(polling.said.receive_nowait())
+    return messages
+
+
+async def test_a_pause_claims_nothing_until_it_ends(nursery, autojump_clock):
+    polling = Polling(Script(), paused=True)
+    polling.start(nursery)
+    for _ in range(3):
+        polling.foreign_commit = True
+        polling.wake.ring()
+        await trio.sleep(100)
+    assert polling.queue.looks == []
+    assert said(polling) == [PAUSED]
+    polling.paused = polling.foreign_commit = False
+    polling.wake.ring()
+    await trio.sleep(1)
+    assert polling.queue.looks == [300]
+    assert said(polling) == [IDLE]
+
+
+async def test_a_pause_is_said_once_nothing_is_in_flight(nursery, autojump_clock):
+    held = claim("a")
+    polling = Polling(Script([Claimed((held,))]))
+    polling.start(nursery)
+    await trio.sleep(1)
+    polling.paused = True
+    polling.wake.ring()
+    await trio.sleep(1)
+    assert said(polling) == []
+    polling.in_flight.leave([held])
+    polling.wake.ring()
+    await trio.sleep(1)
+    assert said(polling) == [PAUSED]
+    assert polling.queue.looks == [0, 0]
+
+
+async def test_a_pause_that_ends_before_all_is_finished_is_not_spoken_of(nursery, autojump_clock):
+    polling = Polling(Script([Claimed((claim("a"),))]))
+    polling.start(nursery)
+    await trio.sleep(1)
+    for polling.paused in (True, False):
+        polling.wake.ring()
+        await trio.sleep(1)
+    assert said(polling) == []
+    assert polling.queue.looks == [0, 0, 2]
+
+
+async def test_a_drain_waits_for_the_end_of_a_pause(nursery, autojump_clock):
+    polling = Polling(Script([Claimed()]), paused=True)
+    polling.start(nursery, drain=True)
+    await trio.sleep(1000)
+    assert not polling.done
+    polling.paused = False
+    polling.wake.ring()
+    await trio.sleep(1)
+    assert polling.done
+    said(polling)
+    with pytest.raises(trio.EndOfChannel):
+        polling.said.receive_nowait()

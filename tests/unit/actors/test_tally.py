@@ -151,3 +151,14 @@ def test_a_worker_with_nothing_in_flight_is_idle_unless_its_model_is_away(tally,
     assert tally.snapshot(1).state is state
     assert tally.snapshot(0).state is shown
     assert tally.snapshot(0).reason == "why"
+
+
+def test_characters_are_counted_beside_tokens(clock, tally):
+    texts = claim("e", "long text", "a", tokens=10)
+    tally.report(Report(encoded(texts), encode_s=2.0))
+    snapshot = tally.snapshot(1)
+    assert (snapshot.tokens, snapshot.characters) == (20, 10)
+    assert (snapshot.tokens_per_s, snapshot.characters_per_s) == (10.0, 5.0)
+    clock.now += 3600
+    assert tally.snapshot(1).characters_per_s == 0.0
+    assert tally.snapshot(1).characters == 10

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pyrite.cli import progress
-from pyrite.cli.progress import Bar, counting
+from pyrite.cli.progress import Bar, Pace, counting
 
 
 class Clock:
@@ -44,6 +44,15 @@ def test_a_pipe_gets_a_line_now_and_then(clock: Clock, capsys: pytest.CaptureFix
         bar.show(0, 5, "loading the model")
         assert capsys.readouterr().err == "loading the model: 0 of 5\n"
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_pace_that_is_known_goes_before_one_by_number(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Bar("embedding") as bar:
+        clock.now += progress.PLAIN_EVERY_S
+        bar.show(1, 2, pace=Pace("3,000 tokens/s", 90.0))
+    assert capsys.readouterr().err == "embedding: 1 of 2, 3,000 tokens/s, 1 min 30 s left\n"
 
 
 def test_quiet_is_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

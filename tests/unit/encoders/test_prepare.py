@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pyrite.encoders import choose, prepare
+from pyrite.encoders import choose, cuda, prepare
 from pyrite.encoders.calibrate import Choice
 from pyrite.encoders.choose import FastestEncoder, make_encoder
 from pyrite.encoders.convert import REFUSED
@@ -169,6 +170,66 @@ def test_without_openvino_the_library_encodes(
     assert encoder.fingerprint() == ModelFiles("m", tmp_path / "m").fingerprint()
     fast = make_encoder(str(tmp_path / "m"), precision="fast", cache=tmp_path / "c")
     assert fast.fingerprint() == f"{encoder.fingerprint()}+fast"
+
+
+def test_with_a_graphics_processor_the_library_encodes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text("{}")
+    monkeypatch.setattr(choose, "SentenceTransformerEncoder", Library)
+    monkeypatch.setattr(choose.cuda, "at_hand", lambda: True)
+    said: list[str] = []
+    encoder = make_encoder(str(tmp_path / "m"), cache=tmp_path / "c", say=said.append)
+    encoder.load()
+    assert isinstance(encoder._chosen, Library)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("torch", "status", "devices", "there"),
+    [
+        ("2.13.0", 0, 1, True),
+        ("2.13.0", 0, 0, False),
+        ("2.13.0", 100, 1, False),
+        ("2.13.0+cpu", 0, 1, False),
+    ],
+)
+def test_a_graphics_processor_is_found_through_its_driver(
+    monkeypatch: pytest.MonkeyPatch, torch: str, status: int, devices: int, there: bool
+) -> None:
+    class Driver:
+        def __init__(self, name: str) -> None:
+            assert "cuda" in name
+
+        def cuInit(self, _: int) -> int:  # noqa: N802 - the driver's name
+            return status
+
+        def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+            count._obj.value = devices
+            return 0
+
+    monkeypatch.setattr(cuda, "version", lambda _: torch)
+    monkeypatch.setattr(cuda.sys, "platform", "linux")
+    monkeypatch.setattr(cuda.ctypes, "CDLL", Driver)
+    cuda.at_hand.cache_clear()
+    try:
+        assert cuda.at_hand() is there
+    finally:
+        cuda.at_hand.cache_clear()
+
+
+def test_without_a_driver_there_is_no_graphics_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> object:
+        raise OSError("no such library")
+
+    monkeypatch.setattr(cuda, "version", lambda _: "2.13.0")
+    monkeypatch.setattr(cuda.ctypes, "CDLL", missing)
+    cuda.at_hand.cache_clear()
+    try:
+        assert not cuda.at_hand()
+    finally:
+        cuda.at_hand.cache_clear()
 
 
 def test_a_missing_model_is_no_reason_to_fall_back(tmp_path: Path) -> None:

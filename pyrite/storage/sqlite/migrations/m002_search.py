@@ -136,6 +136,9 @@ _TABLES = (
 _COLUMNS = (
     # How often embeddings of the model have been collected.
     "ALTER TABLE models ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+    # How fast a worker encodes, for those who ask how long it will take.
+    "ALTER TABLE workers ADD COLUMN tokens_per_s REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE workers ADD COLUMN characters_per_s REAL NOT NULL DEFAULT 0",
     # How many it has: kept by triggers, since every search asks.
     "ALTER TABLE models ADD COLUMN embeddings INTEGER NOT NULL DEFAULT 0",
 )
