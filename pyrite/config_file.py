@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrite.config import Value, checked, require_known
 from pyrite.errors import ConfigError
-from pyrite.neighbours.lock import held
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
-#: A change takes milliseconds. How long to wait for another one's, and how often to look.
+#: A change takes milliseconds. How long to wait for another one's, in seconds.
 _PATIENCE_S = 10.0
-_LOOK_S = 0.01
 
 
 def set_value(path: Path, name: str, given: str) -> Value:
@@ -67,13 +64,14 @@ def _change(
     """Edit the file under its lock; whether there was anything to edit."""
     # Imported only here: no other command changes the file.
     import tomlkit  # noqa: PLC0415
+    from filelock import FileLock, Timeout  # noqa: PLC0415
     from tomlkit.exceptions import TOMLKitError  # noqa: PLC0415
 
     # A link stays one: what it leads to is replaced.
     path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with FileLock(path.with_name(f"{path.name}.lock"), _PATIENCE_S):
             before = path.read_bytes().decode() if path.exists() else ""
             document = tomlkit.parse(before)
             if not edit(document):
@@ -82,6 +80,8 @@ def _change(
             _require_only_change(before, after, wanted)
             _replace(path, after.encode())
             return True
+    except Timeout as error:
+        raise ConfigError(f"{path} is being changed by another process; try again") from error
     except (TOMLKitError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     except OSError as error:
@@ -93,20 +93,6 @@ def _require_only_change(before: str, after: str, wanted: dict[str, Value | None
     meant = {**tomllib.loads(before), **wanted}
     found = tomllib.loads(after)
     assert found == {name: value for name, value in meant.items() if value is not None}, after
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the file's lock, once nobody else does."""
-    deadline = time.monotonic() + _PATIENCE_S
-    lock = path.with_name(f"{path.name}.lock")
-    while time.monotonic() < deadline:
-        with held(lock) as mine:
-            if mine:
-                yield
-                return
-        time.sleep(_LOOK_S)
-    raise ConfigError(f"{path} is being changed by another process; try again")
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -16,11 +16,11 @@ from enum import Enum
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from pyrite.neighbours.codes import Codes, CodesWriter, encoded
 from pyrite.neighbours.files import FORMAT, GraphFile, GraphFolder
 from pyrite.neighbours.hnsw import Hnsw
-from pyrite.neighbours.lock import held
 from pyrite.neighbours.protocol import DEFAULTS, NeighbourOptions, VectorSource
 from pyrite.neighbours.vectors import decoded
 from pyrite.storage.records import EmbeddingState
@@ -102,9 +102,11 @@ def update_graph(
     if not rebuild and due(state, found.file, options) is Work.NOTHING:
         return Outcome.UP_TO_DATE
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder / f"{model_id}.lock") as mine:
-        if not mine:
-            return Outcome.BUSY
+    try:
+        held = FileLock(folder / f"{model_id}.lock").acquire(timeout=0)
+    except Timeout:
+        return Outcome.BUSY
+    with held:
         # Somebody may just have built it.
         file = graphs.find(model_id, state.database_id, dimension).file
         build = _Build(source, model_id, dimension, graphs, options, state)

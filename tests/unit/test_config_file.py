@@ -10,12 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pyrite import config_file
 from pyrite.config import FILE_SETTINGS, Settings, load
 from pyrite.config_file import set_value, unset
 from pyrite.errors import ConfigError
-from pyrite.neighbours.lock import held
 
 TEXT = """\
 # How the team has it.
@@ -169,7 +169,7 @@ def test_who_waits_for_long_is_told(path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(config_file, "_PATIENCE_S", 0.05)
     written(path)
     with (
-        held(path.with_name("config.toml.lock")),
+        FileLock(path.with_name("config.toml.lock")),
         pytest.raises(ConfigError, match="being changed by another process; try again"),
     ):
         set_value(path, "threads", "4")

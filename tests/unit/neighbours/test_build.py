@@ -11,7 +11,6 @@ from pyrite.neighbours.build import Outcome, Work, due, update_graph
 from pyrite.neighbours.codes import Codes
 from pyrite.neighbours.files import FilePart, GraphFile, GraphFolder
 from pyrite.neighbours.hnsw import Hnsw
-from pyrite.neighbours.lock import held
 from pyrite.neighbours.opening import open_index
 from pyrite.neighbours.protocol import NeighbourOptions
 from pyrite.storage.records import EmbeddingState
@@ -196,12 +195,6 @@ def test_of_two_builders_one_builds(source: SqliteSource, tmp_path: Path) -> Non
     assert set(outcomes[:-1]) == {Outcome.BUSY}
     assert outcomes[-1] is Outcome.BUILT
     assert update(source, tmp_path) is Outcome.UP_TO_DATE
-
-
-def test_a_lock_is_let_go(tmp_path: Path) -> None:
-    for _ in range(2):
-        with held(tmp_path / "lock") as first, held(tmp_path / "lock") as second:
-            assert (first, second) == (True, False)
 
 
 def test_who_waited_for_nothing_finds_it_built(
