@@ -21,6 +21,8 @@ ensure_venv() {
             --config-settings editable_mode=compat --editable ".${extra:+[$extra]}"
         # With an extra, everything that is needed without it has been installed too.
         echo "$wanted" | tee .venv/installed >"$stamp"
+        # What the developers need includes what makes it fast.
+        if [ "$extra" = dev ]; then echo "$wanted" >.venv/installed-fast; fi
     fi
 }
 
