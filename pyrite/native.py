@@ -17,7 +17,8 @@ import importlib
 import importlib.util
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _TELEMETRY = "openvino_telemetry"
@@ -29,24 +30,34 @@ def import_openvino(*, converter: bool = False) -> Any:
     """The library, imported without sending anything.
 
     Args:
-        converter: with ``convert_model``, if it is the first import in this process.
+        converter: with ``convert_model``.
 
     Raises:
         ImportError: it is not installed, or does not fit this machine.
     """
-    hidden = (_TELEMETRY,) if converter else (_TELEMETRY, _CONVERTER)
     with _importing:
         if "openvino" not in sys.modules:
-            # None makes an import of the name fail; what was imported before is left alone.
-            added = [name for name in hidden if name not in sys.modules]
-            modules: dict[str, Any] = sys.modules
-            modules.update(dict.fromkeys(added))
-            try:
+            with _hidden(_TELEMETRY, _CONVERTER):
                 importlib.import_module("openvino")
-            finally:
-                for name in added:
-                    modules.pop(name, None)
-        return sys.modules["openvino"]
+        library: Any = sys.modules["openvino"]
+        if converter and not hasattr(library, "convert_model"):
+            with _hidden(_TELEMETRY):
+                library.convert_model = importlib.import_module(_CONVERTER).convert_model
+    return library
+
+
+@contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Let imports of these modules fail meanwhile; what was imported before is left alone."""
+    added = [name for name in names if name not in sys.modules]
+    modules: dict[str, Any] = sys.modules
+    # None makes an import of the name fail.
+    modules.update(dict.fromkeys(added))
+    try:
+        yield
+    finally:
+        for name in added:
+            modules.pop(name, None)
 
 
 def import_usearch() -> Any:

@@ -77,7 +77,7 @@ class Bench:
 def run(folder: Path, quick: bool) -> Sequence[Table]:
     encoder = make_encoder(Settings(home=folder))
     encoder.load()
-    rounds, pages = (2, 4) if quick else (20, 60)
+    rounds, pages = (2, 4) if quick else (12, 60)
     bench = Bench(folder, encoder, rounds)
     (folder / "written").mkdir()
     bench.service.add_kb("written", folder / "written")

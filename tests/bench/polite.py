@@ -164,7 +164,7 @@ class Site:
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    pages, rounds, length_s = (10, 1, 0.7) if quick else (None, 2, 20.0)
+    pages, rounds, length_s = (10, 1, 0.7) if quick else (None, 2, 12.0)
     real_pages(folder / "pages", pages)
     ways = dict(list(WAYS.items())[: 2 if quick else None])
     seen: dict[str, list[Watched]] = {way: [] for way in ways}

@@ -24,7 +24,7 @@ PAUSE_S = 0.01
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    pages, writes = (2, 10) if quick else (400, 500)
+    pages, writes = (2, 10) if quick else (40, 500)
     settings = Settings(home=folder / "home")
     storage = SqliteStorage(settings.database_path)
     service = KBService(storage, settings)

@@ -42,3 +42,16 @@ def test_without_openvino_the_graphs_library_stands_alone() -> None:
     )
     assert importlib.util.find_spec("usearch") is not None
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.model
+@pytest.mark.xdist_group("model")
+def test_the_converter_can_be_had_after_the_library_without_it(encoder: OpenVinoEncoder) -> None:
+    assert encoder.ready
+    code = (
+        "from pyrite.native import import_openvino as get; import sys;"
+        "assert not hasattr(get(), 'convert_model');"
+        "assert get(converter=True).convert_model;"
+        "assert 'openvino_telemetry' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
