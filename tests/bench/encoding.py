@@ -95,7 +95,7 @@ class Bench:
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    count, rounds = (8, 1) if quick else (48, 3)
+    count, rounds = (8, 1) if quick else (96, 2)
     settings = Settings(home=folder)
     library = SentenceTransformerEncoder(settings.model)
     exact, fast = make_encoder(settings), make_encoder(replace(settings, precision="fast"))

@@ -148,7 +148,7 @@ class Bench:
         vectors = self.exact._vectors
         self.measure(table, "exact", searching(self.exact), vectors.matrix.nbytes * mega)
         self.measure(table, "graph", searching(self.graph()), 0.0)
-        for expansion in (128, 512):
+        for expansion in (128, 256):
             options = NeighbourOptions(exact_limit=1, expansion_search=expansion)
             index = self.graph(options)
             self.measure(table, f"graph, expansion_search {expansion}", searching(index), 0.0)
