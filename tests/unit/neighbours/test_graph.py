@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,12 @@ OPTIONS = NeighbourOptions(exact_limit=100, tail_limit=50, threads=1)
 class Built:
     """A source with a published graph, and its index."""
 
-    def __init__(self, folder: Path, vectors: Matrix, threads: int = 1) -> None:
+    def __init__(self, folder: Path, vectors: Matrix) -> None:
         self.folder = folder
         self.vectors = vectors
         self.source = SqliteSource()
         self.numbers = self.source.add(vectors)
-        options = replace(OPTIONS, threads=threads)
-        assert update_graph(self.source, MODEL, folder, options=options) is Outcome.BUILT
+        assert update_graph(self.source, MODEL, folder, options=OPTIONS) is Outcome.BUILT
         self.index = self.opened()
 
     def opened(self) -> GraphIndex:
@@ -49,7 +47,7 @@ class Built:
 def large(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """To be searched only."""
     vectors = clustered(np.random.default_rng(11), 6_000, DIMENSION)
-    return Built(tmp_path_factory.mktemp("graphs"), vectors, threads=2)
+    return Built(tmp_path_factory.mktemp("graphs"), vectors)
 
 
 @pytest.fixture
