@@ -14,7 +14,8 @@ from pyrite.cli.output import announced, bold, duration, entries, note, print_js
 if TYPE_CHECKING:
     from pyrite.services.excerpts import Excerpt
     from pyrite.services.freshness import Pending, Waited
-    from pyrite.services.search import Scores
+    from pyrite.services.related import RelatedHit
+    from pyrite.services.search import Hit, Scores
 
 _MODES = ("hybrid", "semantic", "keyword")
 
@@ -93,13 +94,7 @@ def search(app: App, /, query: str, *, as_json: bool, **given: Any) -> None:
     if result.waited is not None:
         _waited(result.waited)
     for place, hit in enumerate(result.hits, request.offset + 1):
-        say(f"{place:>3}  {bold(hit.title)}")
-        where = " > ".join((f"{hit.kb}/{hit.id}", *hit.passage.headings))
-        say(f"     {where}{_FRESHNESS[hit.freshness]}")
-        if hit.passage.text:
-            say(f"     {_highlighted(hit.passage)}")
-        say(f"     {_why(hit.scores)}")
-        say()
+        _show(place, hit, _why(hit.scores))
     if not result.hits:
         note("Nothing was found.")
     elif result.more:
@@ -148,18 +143,23 @@ def related(
         print_json(asdict(result))
         return
     for place, hit in enumerate(result.hits, 1):
-        say(f"{place:>3}  {bold(hit.title)}")
-        where = " > ".join((f"{hit.kb}/{hit.id}", *hit.passage.headings))
-        say(f"     {where}{_FRESHNESS[hit.freshness]}")
-        if hit.passage.text:
-            say(f"     {hit.passage.text}")
-        say(f"     meaning {hit.score:.3f}")
-        say()
+        _show(place, hit, f"meaning {hit.score:.3f}")
     if result.embedded == "missing":
         note(f"{entry_id} is not embedded yet: `pyrite index embed` embeds it.")
     elif not result.hits:
         note("Nothing was found.")
     _not_searched(result.freshness)
+
+
+def _show(place: int, hit: Hit | RelatedHit, why: str) -> None:
+    """Print a hit: its title, where it is, its best passage, and why it was found."""
+    say(f"{place:>3}  {bold(hit.title)}")
+    where = " > ".join((f"{hit.kb}/{hit.id}", *hit.passage.headings))
+    say(f"     {where}{_FRESHNESS[hit.freshness]}")
+    if hit.passage.text:
+        say(f"     {_highlighted(hit.passage)}")
+    say(f"     {why}")
+    say()
 
 
 def _highlighted(passage: Excerpt) -> str:

@@ -81,19 +81,13 @@ class ModelFiles:
         Raises:
             ModelError: it cannot be read.
         """
-        from tokenizers import Tokenizer  # noqa: PLC0415 - only those who split texts need it
-
         path = self.path / _TOKENIZER_FILE
         try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing more particular
+            return read_tokenizer(path)
+        except ValueError as error:
             raise ModelError(
-                f"the model {self.name} has no tokenizer that can be read: {path}: {error}"
+                f"the model {self.name} has no tokenizer that can be read: {error}"
             ) from error
-        # What the file says of them is what somebody trained with, not what the model reads.
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
 
     def window(self) -> int:
         """How many tokens of a text the model reads, special ones included."""
@@ -107,6 +101,25 @@ class ModelFiles:
             if isinstance(length, int) and 0 < length <= _LARGEST_WINDOW:
                 return length
         return _USUAL_WINDOW
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer that neither pads nor cuts, whatever its file says.
+
+    Raises:
+        ValueError: there is no such file, or it is not a tokenizer's.
+    """
+    from tokenizers import Tokenizer  # noqa: PLC0415 - only those who split or encode need it
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    # The library raises bare Exception for everything.
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as a tokenizer: {error}") from error
+    # What the file says of them is what somebody trained with, not what the model reads.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def find(model: str) -> ModelFiles:

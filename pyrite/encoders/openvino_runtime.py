@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyrite.encoders.model_files import read_tokenizer
 from pyrite.native import import_openvino
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Encoding
 
     Matrix = npt.NDArray[np.float32]
 
@@ -59,27 +60,6 @@ class ModelMeta:
         return cls(**{**known, "inputs": tuple(known["inputs"])})
 
 
-def read_tokenizer(path: Path, window: int | None = None) -> Tokenizer:
-    """A tokenizer that pads nothing, and cuts texts to the window where one is given.
-
-    Raises:
-        ValueError: there is no such file, or it is not a tokenizer's.
-    """
-    from tokenizers import Tokenizer  # noqa: PLC0415
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    # The library raises bare Exception for everything.
-    except Exception as error:
-        raise ValueError(f"{path} cannot be read as a tokenizer: {error}") from error
-    # The file may ask for both, at lengths of its own.
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    if window is not None:
-        tokenizer.enable_truncation(max_length=window)
-    return tokenizer
-
-
 def batches(lengths: Sequence[int], streams: int) -> list[list[int]]:
     """Indices of texts with these lengths in tokens, in batches of like lengths, longest first."""
     share = min(_TEXTS, -(-len(lengths) // streams))
@@ -105,7 +85,8 @@ class Runner:
 
     def __init__(self, compiled: Any, folder: Path, streams: int, weights: Any = None) -> None:
         self._meta = ModelMeta.read(folder)
-        self._tokenizer = read_tokenizer(folder / TOKENIZER, self._meta.window)
+        self._tokenizer = read_tokenizer(folder / TOKENIZER)
+        self._tokenizer.enable_truncation(max_length=self._meta.window)
         self._streams = streams
         self._queue = import_openvino().AsyncInferQueue(compiled, streams)
         # A query has a request of its own: it waits for one batch of a long call, not for all.
