@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pyrite import addresses, endpoint
 from pyrite.errors import ConfigError
 
 PREFIX = "PYRITE_"
@@ -43,13 +44,35 @@ Value = str | int | float | bool
 #: No number may be larger: the database and JSON hold every whole number up to here.
 _MOST = 2**53
 
+#: What is shown in place of a secret.
+HIDDEN = "********"
+
 
 def setting(
-    default: Any, text: str, *, minimum: float | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    text: str,
+    *,
+    minimum: float | None = None,
+    maximum: float = _MOST,
+    choices: tuple[str, ...] = (),
+    form: Callable[[str], object] | None = None,
+    secret: bool = False,
 ) -> Any:
-    """A field of :class:`Settings` with its line of the reference."""
-    metadata = {"help": text, "minimum": minimum, "choices": choices}
-    return field(default=default, metadata=metadata)
+    """A field of :class:`Settings` with its line of the reference.
+
+    Args:
+        default: what it is when nothing is given; its type is the setting's.
+        text: the line.
+        minimum: the least number that it may be.
+        maximum: the largest.
+        choices: the texts among which it has to be.
+        form: reads a text, and raises ValueError with a reason where it cannot.
+        secret: it is taken from the environment alone, and never shown.
+    """
+    bounds = {"minimum": minimum, "maximum": maximum, "choices": choices, "form": form}
+    return field(
+        default=default, repr=not secret, metadata={"help": text, "secret": secret, **bounds}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +156,125 @@ class Settings:
         False,
         "While true, workers finish what they have begun and claim nothing more.",
     )
+    watch_folders: bool = setting(
+        True,
+        "Whether the server follows the folders as they change; otherwise it reads them at its "
+        "start, and when it is asked to.",
+    )
+    leadership_s: float = setting(
+        10.0,
+        "How long the right to embed, which one process has at a time, lasts without being "
+        "renewed; a process that is known to have died loses it at once.",
+        minimum=1,
+    )
+    host: str = setting(
+        "127.0.0.1",
+        "The address that the server listens on; anything but this computer's own needs tokens.",
+    )
+    port: int = setting(
+        8707,
+        "The port that the server listens on; 0 takes a free one.",
+        minimum=0,
+        maximum=addresses.LAST_PORT,
+    )
+    allowed_hosts: str = setting(
+        "",
+        "Names, separated by commas, by which the server may be called besides localhost and its "
+        "own address: those of a reverse proxy, for example.",
+        form=addresses.hosts,
+    )
+    allowed_origins: str = setting(
+        "",
+        "Origins of web pages, separated by commas, that may change anything or follow the feed; "
+        "pages of the server itself always may.",
+        form=addresses.web_origins,
+    )
+    max_body_bytes: int = setting(16 * 2**20, "Larger requests are refused.", minimum=1)
+    rate_limit: float = setting(
+        300.0,
+        "Requests a second that one client may make, averaged; 0 is no limit.",
+        minimum=0,
+    )
+    max_websockets: int = setting(
+        2000, "WebSocket connections that a process accepts at a time.", minimum=1
+    )
+    websocket_buffer: int = setting(
+        1000,
+        "Events that may wait for a WebSocket client before it counts as too slow and is closed.",
+        minimum=1,
+    )
+    log_level: str = setting(
+        "info", "What the server logs.", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = setting(
+        "text",
+        "How the server logs: for a terminal, or one JSON object a line.",
+        choices=("text", "json"),
+    )
+    server: str = setting(
+        "",
+        "The server that `pyrite watch` connects to, as http://HOST:PORT; empty is `host` and "
+        "`port`.",
+    )
+    token: str = setting(
+        "",
+        "The token that `pyrite watch` shows the server.",
+        secret=True,
+    )
+    remote_url: str = setting(
+        "",
+        "The address of an embedding server with OpenAI's API, without `/embeddings`, such as "
+        "http://127.0.0.1:11434/v1; empty encodes in this process.",
+        form=endpoint.base_url,
+    )
+    remote_key: str = setting("", "The key that the embedding server wants.", secret=True)
+    remote_key_file: str = setting(
+        "", "A file that holds that key and nothing else, for when it is not in the environment."
+    )
+    remote_timeout_s: float = setting(
+        60.0,
+        "How long the embedding server may take for one request, and all tries of it together.",
+        minimum=0.01,
+    )
+    remote_query_timeout_s: float = setting(
+        10.0, "The same for a search's query, which somebody waits for.", minimum=0.01
+    )
+    remote_concurrency: int = setting(
+        4, "Requests to the embedding server at a time.", minimum=1, maximum=256
+    )
+    remote_batch: int = setting(16, "Texts in one request to the embedding server.", minimum=1)
+    remote_window: int = setting(
+        512,
+        "Tokens that the embedding server reads of a text. Unless `remote_tokenizer` is set, texts "
+        "are cut at three quarters of it.",
+        minimum=64,
+    )
+    remote_tokenizer: str = setting(
+        "",
+        "The `tokenizer.json` of the embedding server's model, or its folder; empty estimates with "
+        "the default model's.",
+    )
+    remote_document_prefix: str = setting(
+        "", "What the embedding server's model wants before each text that is found."
+    )
+    remote_query_prefix: str = setting(
+        "", "What the embedding server's model wants before each query."
+    )
+    remote_revision: str = setting(
+        "",
+        "Any text; with another one, the embedding server's model counts as another model, and "
+        "everything is encoded anew.",
+    )
+
+    @property
+    def extra_hosts(self) -> tuple[addresses.Host, ...]:
+        """What ``allowed_hosts`` lists."""
+        return addresses.hosts(self.allowed_hosts)
+
+    @property
+    def extra_origins(self) -> tuple[addresses.WebOrigin, ...]:
+        """What ``allowed_origins`` lists."""
+        return addresses.web_origins(self.allowed_origins)
 
     @property
     def database_path(self) -> Path:
@@ -148,6 +290,20 @@ class Settings:
         import platformdirs  # noqa: PLC0415
 
         return platformdirs.user_cache_path("pyrite", appauthor=False)
+
+    @property
+    def remote_key_path(self) -> Path | None:
+        """Where the embedding server's key is, if it is in a file."""
+        return self._path_in_home("remote_key_file")
+
+    @property
+    def remote_tokenizer_path(self) -> Path | None:
+        """Where the tokenizer of the embedding server's model is, if it is known."""
+        return self._path_in_home("remote_tokenizer")
+
+    def _path_in_home(self, name: str) -> Path | None:
+        given = getattr(self, name)
+        return self.home / _expanded(given, name) if given else None
 
     @property
     def graphs_path(self) -> Path:
@@ -167,7 +323,7 @@ FILE_SETTINGS = tuple(f for f in fields(Settings) if f.name != "home")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A setting's value and where it came from."""
+    """A setting's value and where it came from; of a secret, only whether there is one."""
 
     name: str
     value: Value
@@ -195,8 +351,14 @@ def origins(settings: Settings, environ: Mapping[str, str]) -> list[Origin]:
     rows = [Origin("home", str(settings.home), home_source, _help("home"))]
     for each in FILE_SETTINGS:
         source = given[each.name][1] if each.name in given else "default"
-        rows.append(Origin(each.name, getattr(settings, each.name), source, _help(each.name)))
+        value = shown(each.name, getattr(settings, each.name))
+        rows.append(Origin(each.name, value, source, _help(each.name)))
     return rows
+
+
+def shown(name: str, value: Value) -> Value:
+    """The value as it may be shown."""
+    return HIDDEN if value and _spec(name).metadata["secret"] else value
 
 
 def find_home(environ: Mapping[str, str]) -> Path:
@@ -214,6 +376,8 @@ def _given(home: Path, environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]
     """Values that are not defaults, with their sources."""
     path = home / FILE_NAME
     given = {name: (value, str(path)) for name, value in _read_file(path).items()}
+    for name in given:
+        require_no_secret(name, str(path))
     for variable, text in environ.items():
         name = variable.removeprefix(PREFIX).lower()
         if variable.startswith(PREFIX) and name != "home":
@@ -236,6 +400,19 @@ def require_known(name: str, source: str) -> None:
         )
 
 
+def require_no_secret(name: str, source: str) -> None:
+    """Refuse to keep a secret in a file, which is copied, shared and backed up.
+
+    Raises:
+        ConfigError: the setting is a secret; the message begins with the source.
+    """
+    if any(f.name == name and f.metadata["secret"] for f in FILE_SETTINGS):
+        raise ConfigError(
+            f"{source}: {name} is a secret and is taken from the environment alone; "
+            f"set {PREFIX}{name.upper()} instead"
+        )
+
+
 def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -251,24 +428,34 @@ def checked(name: str, value: Any, source: str) -> Value:
     Raises:
         ConfigError: it cannot be used; the message begins with the source.
     """
-    spec = next(f for f in FILE_SETTINGS if f.name == name)
+    spec = _spec(name)
     kind = type(spec.default)
     found = _as_kind(kind, value)
     if found is None:
-        raise ConfigError(f"{source}: {name} must be {_IN_WORDS[kind]}, not {value!r}")
-    choices = spec.metadata["choices"]
-    if isinstance(found, str):
-        if choices and found not in choices:
-            raise ConfigError(
-                f"{source}: {name} must be one of {', '.join(choices)}, not {found!r}"
-            )
-        return found
-    minimum = spec.metadata["minimum"]
-    if minimum is not None and found < minimum:
-        raise ConfigError(f"{source}: {name} must be at least {minimum}, not {value!r}")
-    if found > _MOST:
-        raise ConfigError(f"{source}: {name} must be at most {_MOST}, not {value!r}")
+        raise ConfigError(f"{source}: {name} must be {_IN_WORDS[kind]}, not {shown(name, value)!r}")
+    wrong = _wrong(spec, found, value)
+    if wrong is not None:
+        raise ConfigError(f"{source}: {name} {wrong}")
     return found
+
+
+def _wrong(spec: Any, found: Value, given: Any) -> str | None:
+    """What a value of the right kind has to be instead of what was given, or None."""
+    rules = spec.metadata
+    if isinstance(found, str):
+        if rules["choices"] and found not in rules["choices"]:
+            return f"must be one of {', '.join(rules['choices'])}, not {found!r}"
+        try:
+            if rules["form"] is not None:
+                rules["form"](found)
+        except ValueError as error:
+            return f"cannot be read: {error}"
+        return None
+    if rules["minimum"] is not None and found < rules["minimum"]:
+        return f"must be at least {rules['minimum']}, not {given!r}"
+    if found > rules["maximum"]:
+        return f"must be at most {rules['maximum']}, not {given!r}"
+    return None
 
 
 def _as_kind(kind: Any, value: Any) -> Value | None:
@@ -293,6 +480,11 @@ def _expanded(path: str, source: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise ConfigError(f"{source}: the home folder in {path!r} is not known") from error
+
+
+def _spec(name: str) -> Any:
+    """The field of a setting that a file or the environment can give."""
+    return next(f for f in FILE_SETTINGS if f.name == name)
 
 
 def _help(name: str) -> str:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrite.config import Value, checked, require_known
+from pyrite.config import Value, checked, require_known, require_no_secret
 from pyrite.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ def set_value(path: Path, name: str, given: str) -> Value:
     """Write a setting into the file, which need not exist; returns the value as it was written.
 
     Raises:
-        ConfigError: the name is unknown, the value cannot be used, or the file cannot be read
-            or written. It is then as it was.
+        ConfigError: the name is unknown or a secret's, the value cannot be used, or the file
+            cannot be read or written. It is then as it was.
     """
     require_known(name, "config set")
+    require_no_secret(name, "config set")
     value = checked(name, given, "config set")
 
     def write(document: TOMLDocument) -> bool:

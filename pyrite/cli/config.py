@@ -146,10 +146,10 @@ def _path(name: str) -> Path:
 
 def _overridden(name: str) -> str | None:
     """The environment variable that goes before the file, with a warning, if there is one."""
-    from pyrite.config import PREFIX  # noqa: PLC0415
+    from pyrite.config import FILE_SETTINGS, PREFIX, shown  # noqa: PLC0415
 
     variable = f"{PREFIX}{name.upper()}"
-    if variable not in os.environ:
+    if variable not in os.environ or name not in {spec.name for spec in FILE_SETTINGS}:
         return None
-    note(f"{variable}={os.environ[variable]} in the environment goes before the file.")
+    note(f"{variable}={shown(name, os.environ[variable])} in the environment goes before the file.")
     return variable

@@ -10,14 +10,28 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from pyrite.addresses import Host
 from pyrite.config import FILE_SETTINGS, Settings, find_home, load, origins
 from pyrite.errors import ConfigError
 
 NUMBERS = [f for f in FILE_SETTINGS if type(f.default) in {int, float}]
-TEXTS = [f for f in FILE_SETTINGS if isinstance(f.default, str) and not f.metadata["choices"]]
+SECRETS = [f for f in FILE_SETTINGS if f.metadata["secret"]]
+FORMS = [f for f in FILE_SETTINGS if f.metadata["form"]]
+TEXTS = [
+    f
+    for f in FILE_SETTINGS
+    if isinstance(f.default, str) and not f.metadata["choices"] and f not in [*SECRETS, *FORMS]
+]
 CHOICES = [f for f in FILE_SETTINGS if f.metadata["choices"]]
 SWITCHES = [f for f in FILE_SETTINGS if isinstance(f.default, bool)]
 MOST = 2**53
+
+#: A text that a setting with a form takes, and one that it does not.
+WELL_FORMED = {
+    "allowed_hosts": ("notes.example, [::1]:8707", "http://notes.example"),
+    "allowed_origins": ("https://notes.example,", "notes.example"),
+    "remote_url": ("http://127.0.0.1:11434/v1", "127.0.0.1"),
+}
 
 
 @pytest.fixture
@@ -54,17 +68,18 @@ def test_a_setting_in_the_environment_hides_a_bad_one_in_the_file(home: Path) ->
 @pytest.mark.parametrize("spec", NUMBERS, ids=lambda f: f.name)
 def test_a_number_has_its_type_and_its_bounds(home: Path, spec: object) -> None:
     name, kind, minimum = spec.name, type(spec.default), spec.metadata["minimum"]
+    most = spec.metadata["maximum"]
     source = str(home / "config.toml")
     for variables, text in (({f"PYRITE_{name.upper()}": f"{minimum}"}, ""), ({}, minimum)):
         value = getattr(given(home, f"{name} = {text}" if text != "" else "", **variables), name)
         assert value == minimum
         assert type(value) is kind
-    assert getattr(given(home, f"{name} = {MOST}"), name) == MOST
+    assert getattr(given(home, f"{name} = {most}"), name) == most
     too_small = math.nextafter(minimum, -math.inf) if kind is float else minimum - 1
     with pytest.raises(ConfigError, match=rf"{name} must be at least {minimum}, not"):
         given(home, f"{name} = {too_small}")
-    with pytest.raises(ConfigError, match=rf"{name} must be at most {MOST}, not"):
-        given(home, f"{name} = {MOST + 2}")
+    with pytest.raises(ConfigError, match=rf"{name} must be at most {most}, not"):
+        given(home, f"{name} = {most + 2}")
     for bad in ("true", "false", "inf", "nan", "[]", "{}", '"ten"', '""', "2026-11-22"):
         with pytest.raises(ConfigError, match=f"^{source}: {name} must be a (whole )?number, not"):
             given(home, f"{name} = {bad}")
@@ -94,6 +109,43 @@ def test_a_text_is_a_text(home: Path, spec: object) -> None:
     for bad in ("7", "true", "[]", "1.5"):
         with pytest.raises(ConfigError, match=rf"{spec.name} must be a text, not "):
             given(home, f"{spec.name} = {bad}")
+
+
+@pytest.mark.parametrize("spec", FORMS, ids=lambda f: f.name)
+def test_a_text_with_a_form_can_be_read(home: Path, spec: object) -> None:
+    name = spec.name
+    good, bad = WELL_FORMED[name]
+    assert getattr(given(home, f'{name} = "{good}"'), name) == good
+    assert getattr(given(home, **{f"PYRITE_{name.upper()}": good}), name) == good
+    with pytest.raises(ConfigError, match=f"^PYRITE_{name.upper()}: {name} cannot be read: "):
+        given(home, **{f"PYRITE_{name.upper()}": bad})
+
+
+def test_lists_are_read_into_their_parts(home: Path) -> None:
+    settings = given(
+        home, 'allowed_hosts = "a.example, b:1"\nallowed_origins = "https://a.example"'
+    )
+    assert settings.extra_hosts == (Host("a.example"), Host("b", 1))
+    assert [str(each) for each in settings.extra_origins] == ["https://a.example"]
+
+
+@pytest.mark.parametrize("spec", SECRETS, ids=lambda f: f.name)
+def test_a_secret_comes_from_the_environment_alone_and_is_not_shown(
+    home: Path, spec: object
+) -> None:
+    variable = f"PYRITE_{spec.name.upper()}"
+    environ = {"PYRITE_HOME": str(home), variable: "hunter2"}
+    settings = load(environ)
+    assert getattr(settings, spec.name) == "hunter2"
+    assert "hunter2" not in repr(settings)
+    (row,) = (row for row in origins(settings, environ) if row.name == spec.name)
+    assert (row.value, row.source) == ("********", variable)
+    (unset,) = (row for row in origins(Settings(home=home), {}) if row.name == spec.name)
+    assert unset.value == ""
+    for text in ('"hunter2"', "5"):
+        with pytest.raises(ConfigError, match=f"secret .* set {variable} instead") as refused:
+            given(home, f"{spec.name} = {text}")
+        assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("spec", CHOICES, ids=lambda f: f.name)
@@ -129,7 +181,7 @@ def test_a_switch_is_on_or_off(home: Path, spec: object) -> None:
 
 
 def test_every_setting_is_of_a_kind_that_is_tested() -> None:
-    tested = [*NUMBERS, *TEXTS, *CHOICES, *SWITCHES]
+    tested = [*NUMBERS, *TEXTS, *CHOICES, *SWITCHES, *SECRETS, *FORMS]
     assert sorted(f.name for f in tested) == sorted(f.name for f in FILE_SETTINGS)
 
 
