@@ -14,19 +14,25 @@ from typing import Protocol
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
+from pyrite.entries.link_targets import Named
 from pyrite.storage.records import (
     DueEntry,
     EmbeddingState,
     Failure,
+    FeedBounds,
     FileRow,
     Filters,
+    JobRow,
     KnowledgeBase,
     LastError,
+    Leader,
+    LinkRow,
     Model,
     Passage,
     QueueCounts,
     Record,
     StoredEntry,
+    TokenRow,
     WordHit,
     WordQuery,
     WorkerRow,
@@ -63,6 +69,8 @@ class ClaimedRows:
     next_due_s: float | None = None
     #: Entries in the claim's scope that are pending or processing.
     unfinished: int = 0
+    #: Claims of others that were ended for it, because their lease had expired.
+    rescued: int = 0
 
 
 class Writing(Protocol):
@@ -85,6 +93,18 @@ class Writing(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Notices commits, each for itself; used from one thread."""
+
+    def changed(self) -> bool:
+        """Whether anything was committed since the last call; takes microseconds."""
+        ...
+
+    def close(self) -> None:
+        """Release it."""
+        ...
+
+
 class Storage(Protocol):
     """Entries, the queue, embeddings and the feed, in one durable place."""
 
@@ -94,6 +114,10 @@ class Storage(Protocol):
 
     def changed(self) -> bool:
         """Whether anything was committed since the last call; does not block."""
+        ...
+
+    def watcher(self) -> Watcher:
+        """One more who looks for commits, whoever made them."""
         ...
 
     def writing(self) -> AbstractContextManager[Writing]:
@@ -132,6 +156,24 @@ class Storage(Protocol):
 
     def files(self, kb: str) -> dict[str, FileRow]:
         """The files of a knowledge base as they were last read, by entry id."""
+        ...
+
+    # Links
+
+    def links(
+        self, kb: str, *, entry_id: str | None = None, keys: Collection[str] | None = None
+    ) -> list[LinkRow]:
+        """Links by the id of the entry that they are in, and in order of its text.
+
+        Args:
+            kb: whose entries' links.
+            entry_id: only of this entry.
+            keys: only those whose targets have one of these :func:`lookup_key`s; not both.
+        """
+        ...
+
+    def names(self, kb: str) -> list[Named]:
+        """What the entries of a knowledge base are called, in no particular order."""
         ...
 
     # The queue
@@ -223,6 +265,52 @@ class Storage(Protocol):
         """All that have not been forgotten, latest heartbeat first."""
         ...
 
+    # The right to embed
+
+    def lead(self, candidate: Leader, *, dead: Collection[str] = ()) -> Leader:
+        """Take the right to embed, or renew it; returns who has it now.
+
+        It is free to take where nobody has it, where it has lapsed by ``candidate.since``, or
+        where it is that of one of the ``dead`` workers. Who has it keeps its own ``since``.
+        """
+        ...
+
+    def resign(self, worker_id: str) -> None:
+        """Give the right to embed back; done by who does not have it, this does nothing."""
+        ...
+
+    def leader(self) -> Leader | None:
+        """Who took the right to embed last and has not given it back, lapsed or not."""
+        ...
+
+    # Tokens
+
+    def add_token(self, token: TokenRow) -> None:
+        """Enter a token.
+
+        Raises:
+            ConflictError: another one has the name.
+        """
+        ...
+
+    def tokens(self) -> list[TokenRow]:
+        """All of them, in order of their names."""
+        ...
+
+    def revoke_token(self, name: str) -> bool:
+        """Forget a token; False if there was none of that name."""
+        ...
+
+    # Jobs
+
+    def put_job(self, job: JobRow) -> None:
+        """Enter a job, or what is new of it; the oldest of very many are forgotten."""
+        ...
+
+    def jobs(self) -> list[JobRow]:
+        """All that are remembered, newest first."""
+        ...
+
     # Embeddings
 
     def model(self, fingerprint: str, name: str) -> Model:
@@ -233,8 +321,8 @@ class Storage(Protocol):
         """All that have ever been used."""
         ...
 
-    def known(self, model_id: int, digests: Collection[bytes], *, above: int = 0) -> set[bytes]:
-        """Which of these texts have been encoded, as embeddings with larger numbers."""
+    def known(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, int]:
+        """Which of these texts have been encoded, and their embeddings' numbers, from 1."""
         ...
 
     def embeddings(self, kb: str, entry_id: str) -> list[tuple[Passage, bytes]]:
@@ -300,6 +388,10 @@ class Storage(Protocol):
 
     def events(self, since: int, limit: int) -> list[Event]:
         """Events numbered above ``since``, in order."""
+        ...
+
+    def feed_bounds(self) -> FeedBounds:
+        """Which events there are."""
         ...
 
     def prune_events(self, keep: int) -> int:

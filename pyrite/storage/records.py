@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from actors.lifecycle import Status
 from pyrite.entries.entry import Entry
 from pyrite.entries.files import FileStamp
+from pyrite.entries.links import Link, links_of
 
 #: Priorities of the queue: what a person waits for goes before what arrives in bulk.
 INTERACTIVE = 0
@@ -60,6 +61,21 @@ class Record:
     kb: str
     entry: Entry
     file: FileRow
+    #: The links of its body, if somebody has looked for them, as is best done with no lock held.
+    links: tuple[Link, ...] | None = None
+
+    def found_links(self) -> tuple[Link, ...]:
+        """The links of its body."""
+        return links_of(self.entry.body) if self.links is None else self.links
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRow:
+    """A link and the entry that it is in."""
+
+    kb: str
+    entry_id: str
+    link: Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +169,72 @@ class WorkerRow:
     #: What it has encoded a second over the last minute.
     tokens_per_s: float = 0.0
     characters_per_s: float = 0.0
+    #: The one knowledge base whose entries it embeds; None is all of them.
+    kb: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The process that has the right to embed."""
+
+    worker_id: str
+    pid: int
+    host: str
+    #: Tells this process from a later one with the same pid; None where that is unknown.
+    process_started: str | None
+    since: float
+    #: When the right lapses unless it is renewed.
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """Who may do what through the server."""
+
+    #: Public: it names the token, and is the first part of what the bearer shows.
+    token_id: str
+    name: str
+    #: "read", "write" or "admin"; each includes those before it.
+    tier: str
+    #: SHA-256 of the secret part.
+    digest: bytes
+    created_at: float
+    #: None never expires.
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """Long work that was asked for, and how far it is."""
+
+    job_id: str
+    kind: str
+    #: Of one knowledge base, or of all.
+    kb: str | None
+    #: "running", "done" or "failed".
+    state: str
+    #: Steps done, of how many as far as is known.
+    done: int
+    total: int | None
+    #: What came of it, as a JSON object.
+    result: str | None
+    error: str | None
+    created_at: float
+    updated_at: float
+    #: The process that does it; as in :class:`WorkerRow`.
+    pid: int
+    host: str
+    process_started: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedBounds:
+    """Which events there are: those numbered from ``first`` to ``last``."""
+
+    #: The oldest that is kept; ``last + 1`` where none is.
+    first: int
+    #: The newest there has ever been; 0 before the first.
+    last: int
 
 
 @dataclass(frozen=True, slots=True)

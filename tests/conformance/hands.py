@@ -71,6 +71,11 @@ def delete(storage: Storage, kb: str, *entry_ids: str, now: float = 0.0) -> int:
         return writing.delete(kb, entry_ids, now=now)
 
 
+def told(storage: Storage, since: int = 0) -> list[tuple[str, str, int]]:
+    """The feed in short: type, entry, revision."""
+    return [(each.type, each.entry_id, each.revision) for each in storage.events(since, 1000)]
+
+
 def status(storage: Storage, kb: str, entry_id: str) -> Status:
     """Where an entry stands."""
     stored = storage.entry(kb, entry_id)
@@ -156,7 +161,7 @@ class Worker:
         """The claim, with those of its chunks that are not yet encoded."""
         pairs = chunks(due.body)
         by_digest = {chunk.digest: chunk for _, chunk in pairs}
-        known = self.storage.known(self.model_id, by_digest, above=due.renew_through)
+        known = self.storage.known(self.model_id, by_digest)
         return Claim(
             kb=due.kb,
             entry_id=due.entry_id,
@@ -166,7 +171,11 @@ class Worker:
             queued_at=due.queued_at,
             priority=due.priority,
             layout=tuple(span for span, _ in pairs),
-            missing=tuple(chunk for chunk in by_digest.values() if chunk.digest not in known),
+            missing=tuple(
+                chunk
+                for digest, chunk in by_digest.items()
+                if known.get(digest, 0) <= due.renew_through
+            ),
             renew_through=due.renew_through,
         )
 

@@ -73,11 +73,16 @@ class QueueModel:
         self.rows[key] = Row(revision, body, now, priority)
         if old is not None:
             self.rows[key].embedded, self.rows[key].renew = old.embedded, old.renew
+        self.tell("entry_created" if old is None else "entry_updated", key)
 
     def delete(self, key: Key) -> None:
         """The row goes, with all that hangs on it."""
         self.tell("entry_deleted", key)
         del self.rows[key]
+
+    def add_kb(self, kb: str) -> None:
+        """It is there, and empty."""
+        self.told.append(("kb_added", kb, "", 0))
 
     def remove_kb(self, kb: str) -> None:
         """All rows of one knowledge base go."""

@@ -123,6 +123,7 @@ class StorageMachine(RuleBasedStateMachine):
         self.open()
         for kb in KBS:
             self.storage.add_kb(kb, f"/{kb}", now=0.0)
+            self.model.add_kb(kb)
 
     # The store and its crashes
 
@@ -149,7 +150,7 @@ class StorageMachine(RuleBasedStateMachine):
     def abandon(self) -> None:
         """Close what nobody will read again; closing tidies up, and need not wait for the disk."""
         db = self.storage._db
-        for connection in (db._writer, db._reader, db._watcher):
+        for connection in (db._writer, db._reader, db._watcher.connection):
             connection.execute("PRAGMA synchronous = OFF")
         self.storage.close()
 
@@ -262,6 +263,7 @@ class StorageMachine(RuleBasedStateMachine):
             if committed:
                 self.model.remove_kb(kb)
                 self.storage.add_kb(kb, f"/{kb}", now=self.now)
+                self.model.add_kb(kb)
             return
         committed, deleted = self.attempt(lambda: delete(self.storage, *key, now=self.now))
         if committed:

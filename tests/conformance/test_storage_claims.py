@@ -9,7 +9,16 @@ from pyrite.entries.entry import Entry
 from pyrite.errors import NotFoundError
 from pyrite.storage.protocol import ClaimedRows, Storage
 from pyrite.storage.records import BULK, INTERACTIVE, DueEntry, QueueCounts
-from tests.conformance.hands import LEASE_S, POLICY, Worker, delete, record, status, write
+from tests.conformance.hands import (
+    LEASE_S,
+    POLICY,
+    Worker,
+    delete,
+    record,
+    status,
+    told,
+    write,
+)
 
 
 def ids(claims: list) -> list[str]:
@@ -207,6 +216,15 @@ def test_a_lease_holds_until_it_expires(storage: Storage, worker: Worker) -> Non
     assert another.claim_one(110.0).attempt == 2
 
 
+def test_a_claim_says_how_many_leases_had_expired(storage: Storage, worker: Worker) -> None:
+    for entry_id in ("a", "b"):
+        write(storage, "kb", entry_id)
+    worker.claim(100.0, lease_s=10.0)
+    another = Worker(storage, "another")
+    rescued = [storage.claim(another.request(at)).rescued for at in (109.0, 110.0, 111.0)]
+    assert rescued == [0, 2, 0]
+
+
 def test_renewing_extends_a_lease_that_is_held(storage: Storage, worker: Worker) -> None:
     write(storage, "kb", "a")
     claim = worker.claim_one(100.0, lease_s=10.0)
@@ -222,6 +240,7 @@ def test_renewing_extends_a_lease_that_is_held(storage: Storage, worker: Worker)
 
 def test_an_expired_lease_costs_its_attempt(storage: Storage, worker: Worker) -> None:
     write(storage, "kb", "a")
+    before = storage.feed_bounds().last
     attempts = []
     for turn in range(3):
         attempts.append(worker.claim_one(turn * 10.0, lease_s=10.0).attempt)
@@ -234,7 +253,7 @@ def test_an_expired_lease_costs_its_attempt(storage: Storage, worker: Worker) ->
     assert attempts == [1, 2, 3]
     (failure,) = storage.failures()
     assert (failure.error, failure.attempts, failure.failed_at) == (LEASE_EXPIRED, 3, 30.0)
-    (event,) = storage.events(0, 10)
+    (event,) = storage.events(before, 10)
     assert (event.type, event.kb, event.entry_id) == ("embed_failed", "kb", "a")
     assert (event.revision, event.at) == (failure.revision, 30.0)
     assert event.detail["error"] == LEASE_EXPIRED
@@ -298,13 +317,14 @@ def test_dead_workers_are_rescued_before_their_leases_expire(
 
 
 def test_an_entry_that_kills_its_workers_fails_in_the_end(storage: Storage) -> None:
-    write(storage, "kb", "poison")
+    revision = write(storage, "kb", "poison")
+    before = storage.feed_bounds().last
     for turn in range(3):
         Worker(storage, f"worker {turn}").claim_one()
         assert storage.rescue([f"worker {turn}"], POLICY, now=float(turn)) == 1
 
     assert status(storage, "kb", "poison") is Status.FAILED
-    assert [event.type for event in storage.events(0, 10)] == ["embed_failed"]
+    assert told(storage, before) == [("embed_failed", "poison", revision)]
     assert delete(storage, "kb", "poison") == 1
 
 

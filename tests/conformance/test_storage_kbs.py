@@ -34,6 +34,17 @@ def test_neither_name_nor_folder_is_registered_twice(
     assert storage.kbs() == before
 
 
+def test_registering_one_is_told_once(storage: Storage) -> None:
+    before = storage.feed_bounds().last
+    storage.add_kb("new", "/folder/new", now=7.5)
+    with pytest.raises(ConflictError):
+        storage.add_kb("new", "/folder/newer", now=8.0)
+
+    (event,) = storage.events(before, 10)
+    assert (event.type, event.kb, event.entry_id, event.at) == ("kb_added", "new", "", 7.5)
+    assert (event.revision, event.detail) == (0, {})
+
+
 def test_removing_one_takes_all_that_is_its_own(storage: Storage, worker: Worker) -> None:
     write(storage, "kb", "embedded")
     write(storage, "other", "embedded too")
@@ -58,15 +69,17 @@ def test_removing_one_takes_all_that_is_its_own(storage: Storage, worker: Worker
 def test_removing_one_is_told_once(storage: Storage) -> None:
     write(storage, "kb", "a")
     write(storage, "kb", "b")
+    before = storage.feed_bounds().last
     storage.remove_kb("kb", now=5.0)
 
-    (event,) = storage.events(0, 10)
+    (event,) = storage.events(before, 10)
     assert (event.type, event.kb, event.entry_id, event.at) == ("kb_removed", "kb", "", 5.0)
 
 
 def test_one_that_is_not_there_cannot_be_removed(storage: Storage) -> None:
+    before = storage.events(0, 10)
     assert not storage.remove_kb("nowhere", now=1.0)
-    assert storage.events(0, 10) == []
+    assert storage.events(0, 10) == before
     assert len(storage.kbs()) == 2
 
 

@@ -27,11 +27,14 @@ from pyrite.storage.records import (
     SUSPECT,
     DueEntry,
     Filters,
+    JobRow,
     KnowledgeBase,
+    Leader,
     Model,
     Passage,
     Record,
     StoredEntry,
+    TokenRow,
     WorkerRow,
 )
 
@@ -121,6 +124,9 @@ class State:
     generations: Counter[int] = field(default_factory=Counter)
     models: dict[str, Model] = field(default_factory=dict)
     workers: dict[str, WorkerRow] = field(default_factory=dict)
+    leader: Leader | None = None
+    tokens: dict[str, TokenRow] = field(default_factory=dict)
+    jobs: dict[str, JobRow] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     revision: int = 0
     seq: int = 0

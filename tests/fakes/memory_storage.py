@@ -25,20 +25,26 @@ from actors.lifecycle import (
 )
 from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
+from pyrite.entries.link_targets import Named, aliases_of, lookup_key
 from pyrite.errors import ConflictError, NotFoundError
-from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest
+from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest, Watcher
 from pyrite.storage.records import (
     EmbeddingState,
     Failure,
+    FeedBounds,
     FileRow,
     Filters,
+    JobRow,
     KnowledgeBase,
     LastError,
+    Leader,
+    LinkRow,
     Model,
     Passage,
     QueueCounts,
     Record,
     StoredEntry,
+    TokenRow,
     WordHit,
     WordQuery,
     WorkerRow,
@@ -58,6 +64,9 @@ from tests.fakes.memory_state import (
 )
 from tests.fakes.memory_words import places, word_scores
 
+#: Jobs that are remembered.
+JOBS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryWriting:
@@ -75,6 +84,7 @@ class MemoryWriting:
     def _upsert(self, record: Record, priority: int, now: float) -> int:
         state, key = self.state, (record.kb, record.entry.id)
         assert record.kb in state.kbs
+        kind = "entry_updated" if key in state.entries else "entry_created"
         state.revision += 1
         # As JSON would give it back: a tuple in the fields becomes a list.
         entry = replace(record.entry, fields=json.loads(json.dumps(record.entry.fields)))
@@ -85,6 +95,7 @@ class MemoryWriting:
             state.revision, now, priority, renew_through=old.renew_through, model_id=old.model_id
         )
         state.queue[key] = moved(fresh, to)
+        state.tell(kind, key, state.revision, now)
         return state.revision
 
     def restamp(self, kb: str, files: Iterable[FileRow]) -> None:
@@ -112,12 +123,27 @@ class Memory:
         self.in_transaction = False
 
 
+class MemoryWatcher:
+    """Counts the commits that it has seen."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._seen = memory.commits
+
+    def changed(self) -> bool:
+        seen, self._seen = self._seen, self._memory.commits
+        return seen != self._seen
+
+    def close(self) -> None:
+        pass
+
+
 class MemoryStorage:
     """See :class:`pyrite.storage.protocol.Storage` for what each method does."""
 
     def __init__(self, memory: Memory | None = None) -> None:
         self._memory = memory or Memory()
-        self._seen = self._memory.commits
+        self._watcher = MemoryWatcher(self._memory)
 
     @property
     def _now(self) -> State:
@@ -142,8 +168,10 @@ class MemoryStorage:
         pass
 
     def changed(self) -> bool:
-        seen, self._seen = self._seen, self._memory.commits
-        return seen != self._seen
+        return self._watcher.changed()
+
+    def watcher(self) -> Watcher:
+        return MemoryWatcher(self._memory)
 
     @contextmanager
     def writing(self) -> Iterator[MemoryWriting]:
@@ -155,8 +183,10 @@ class MemoryStorage:
     def add_kb(self, name: str, path: str, *, now: float) -> None:
         with self._write() as state:
             if name in state.kbs or any(kb.path == path for kb in state.kbs.values()):
-                raise ConflictError(f"{name!r} or {path} is registered already")
+                message = f"{name!r} or {path} is registered already"
+                raise ConflictError(message, public="the name or the folder is registered already")
             state.kbs[name] = KnowledgeBase(name, path, now)
+            state.tell("kb_added", (name, ""), 0, now)
 
     def kbs(self) -> list[KnowledgeBase]:
         return [kb for _, kb in sorted(self._now.kbs.items())]
@@ -186,16 +216,32 @@ class MemoryStorage:
     def files(self, kb: str) -> dict[str, FileRow]:
         return {k[1]: e.record.file for k, e in self._now.entries.items() if k[0] == kb}
 
+    def links(
+        self, kb: str, *, entry_id: str | None = None, keys: Collection[str] | None = None
+    ) -> list[LinkRow]:
+        return [
+            LinkRow(kb, found.record.entry.id, link)
+            for found in self._now.chosen(Filters(kbs=(kb,)))
+            if entry_id in {None, found.record.entry.id}
+            for link in found.record.found_links()
+            if keys is None or lookup_key(link.target) in keys
+        ]
+
+    def names(self, kb: str) -> list[Named]:
+        entries = [found.record.entry for found in self._now.chosen(Filters(kbs=(kb,)))]
+        return [Named(entry.id, entry.title, aliases_of(entry.fields)) for entry in entries]
+
     # The queue
 
     def claim(self, request: ClaimRequest) -> ClaimedRows:
         now, policy = request.now, request.policy
         tokens = []
+        rescued = 0
         if any(row.due(now) or row.expired(now) for row in self._now.queue.values()) or (
             request.entry_id is not None
         ):
             with self._write() as state:
-                state.rescue(lambda row: row.expired(now), policy, now)
+                rescued = state.rescue(lambda row: row.expired(now), policy, now)
                 for key, row in candidates(state, request):
                     to = after(row.status, row.attempts, Claimed(), now=now, policy=policy)
                     token, lease = secrets.token_hex(16), now + request.lease_s
@@ -217,6 +263,7 @@ class MemoryStorage:
             ),
             next_due_s=min((at - now for at in waits + leases if at is not None), default=None),
             unfinished=self.counts(request.kb).unfinished,
+            rescued=rescued,
         )
 
     def settle(
@@ -342,6 +389,55 @@ class MemoryStorage:
     def workers(self) -> list[WorkerRow]:
         return sorted(self._now.workers.values(), key=lambda w: -w.heartbeat_at)
 
+    # The right to embed, tokens and jobs
+
+    def lead(self, candidate: Leader, *, dead: Collection[str] = ()) -> Leader:
+        with self._write() as state:
+            held = state.leader
+            if held is None or held.expires_at <= candidate.since or held.worker_id in dead:
+                state.leader = candidate
+            if held is not None and held.worker_id == candidate.worker_id:
+                state.leader = replace(candidate, since=held.since)
+            assert state.leader is not None
+            return state.leader
+
+    def resign(self, worker_id: str) -> None:
+        with self._write() as state:
+            if state.leader is not None and state.leader.worker_id == worker_id:
+                state.leader = None
+
+    def leader(self) -> Leader | None:
+        return self._now.leader
+
+    def add_token(self, token: TokenRow) -> None:
+        with self._write() as state:
+            if token.name in state.tokens:
+                raise ConflictError(f"there is a token {token.name!r} already")
+            state.tokens[token.name] = token
+
+    def tokens(self) -> list[TokenRow]:
+        return [token for _, token in sorted(self._now.tokens.items())]
+
+    def revoke_token(self, name: str) -> bool:
+        with self._write() as state:
+            return state.tokens.pop(name, None) is not None
+
+    def put_job(self, job: JobRow) -> None:
+        with self._write() as state:
+            known = state.jobs.get(job.job_id, job)
+            same = {"kind": known.kind, "kb": known.kb, "created_at": known.created_at}
+            state.jobs[job.job_id] = replace(job, **same)
+            # Newest first; those that run go before those that have ended.
+            order = list(reversed(state.jobs.values()))
+            order.sort(key=lambda each: (each.state != "running", -each.created_at))
+            for forgotten in order[JOBS:]:
+                del state.jobs[forgotten.job_id]
+
+    def jobs(self) -> list[JobRow]:
+        newest_first = list(reversed(self._now.jobs.values()))
+        newest_first.sort(key=lambda job: -job.created_at)
+        return newest_first
+
     # Embeddings
 
     def model(self, fingerprint: str, name: str) -> Model:
@@ -354,9 +450,13 @@ class MemoryStorage:
     def models(self) -> list[Model]:
         return list(self._now.models.values())
 
-    def known(self, model_id: int, digests: Collection[bytes], *, above: int = 0) -> set[bytes]:
+    def known(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, int]:
         embeddings = self._now.embeddings
-        return {each for each in digests if embeddings.get((model_id, each), (0,))[0] > above}
+        return {
+            each: embeddings[model_id, each][0]
+            for each in digests
+            if (model_id, each) in embeddings
+        }
 
     def embeddings(self, kb: str, entry_id: str) -> list[tuple[Passage, bytes]]:
         vectors = dict(self._now.embeddings.values())
@@ -441,6 +541,11 @@ class MemoryStorage:
 
     def events(self, since: int, limit: int) -> list[Event]:
         return [event for event in self._now.events if event.seq > since][:limit]
+
+    def feed_bounds(self) -> FeedBounds:
+        state = self._now
+        first = min((event.seq for event in state.events), default=state.seq + 1)
+        return FeedBounds(first, state.seq)
 
     def prune_events(self, keep: int) -> int:
         with self._write() as state:

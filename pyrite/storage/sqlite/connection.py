@@ -20,6 +20,28 @@ from pyrite.storage.sqlite.migrate import migrate
 BUSY_TIMEOUT_S = 30.0
 
 
+class CommitWatcher:
+    """A connection that only looks for commits; see :class:`pyrite.storage.protocol.Watcher`."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = connect(path)
+        self._version = self._data_version()
+
+    def changed(self) -> bool:
+        """Whether another connection has committed since the last call; takes microseconds."""
+        version = self._data_version()
+        changed, self._version = version != self._version, version
+        return changed
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def _data_version(self) -> int:
+        version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+
 class Connections:
     """The connections of one process to one database file."""
 
@@ -33,13 +55,12 @@ class Connections:
                 self._writer = opened.enter_context(closing(connect(path)))
                 migrate(self._writer, path)
                 self._reader = opened.enter_context(closing(connect(path)))
-                self._watcher = opened.enter_context(closing(connect(path)))
+                self._watcher = opened.enter_context(closing(CommitWatcher(path)))
             except (sqlite3.Error, OSError) as error:
                 raise StorageError(
                     f"the database {path} cannot be opened: {error}; `pyrite doctor` may say more"
                 ) from error
             opened.pop_all()
-        self._version = self._data_version()
 
     def close(self) -> None:
         """Close all three, after transactions in progress."""
@@ -77,13 +98,11 @@ class Connections:
 
     def changed(self) -> bool:
         """Whether another connection has committed since the last call; takes microseconds."""
-        version = self._data_version()
-        changed, self._version = version != self._version, version
-        return changed
+        return self._watcher.changed()
 
-    def _data_version(self) -> int:
-        version: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
-        return version
+    def watcher(self) -> CommitWatcher:
+        """One more that looks for commits, for its user to close."""
+        return CommitWatcher(self.path)
 
 
 def connect(path: Path) -> sqlite3.Connection:

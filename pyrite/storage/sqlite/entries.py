@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from actors.lifecycle import Status
@@ -12,7 +12,7 @@ from pyrite.entries.files import FileStamp
 from pyrite.errors import ConflictError
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import FileRow, Filters, KnowledgeBase, Record, StoredEntry
-from pyrite.storage.sqlite import feed
+from pyrite.storage.sqlite import feed, links
 from pyrite.storage.sqlite.filters import condition
 
 #: One encoder for all rows: json.dumps would make a new one for each.
@@ -45,6 +45,11 @@ _ENQUEUE = """
         lease_expires_at = NULL, finished_at = NULL
 """
 
+_THERE = """
+    SELECT entry_id FROM entries
+    WHERE kb_name = ? AND entry_id IN (SELECT value FROM json_each(?))
+"""
+
 _COLUMNS = """
     e.kb_name, e.entry_id, e.path, e.digest, e.revision, e.updated_at, q.status,
     e.type, e.title, e.summary, e.tags, e.fields
@@ -54,9 +59,10 @@ _COLUMNS = """
 def upsert(
     conn: sqlite3.Connection, records: Sequence[Record], *, priority: int, now: float
 ) -> list[int]:
-    """Write entries and their queue rows."""
+    """Write entries with their links, their queue rows, and the events that tell of it."""
     if not records:
         return []
+    there = _there(conn, records)
     last: int = conn.execute(_NEXT_REVISIONS, (len(records),)).fetchone()[0]
     revisions = list(range(last - len(records) + 1, last + 1))
     conn.executemany(
@@ -70,7 +76,32 @@ def upsert(
             for r, revision in zip(records, revisions, strict=True)
         ),
     )
+    links.replace(conn, records, there)
+    feed.append_bare(conn, _told(records, revisions, there, now))
     return revisions
+
+
+def _there(conn: sqlite3.Connection, records: Iterable[Record]) -> set[tuple[str, str]]:
+    """Which of the entries there are before they are written."""
+    given: dict[str, list[str]] = {}
+    for record in records:
+        given.setdefault(record.kb, []).append(record.entry.id)
+    return {
+        (kb, entry_id)
+        for kb, ids in given.items()
+        for (entry_id,) in conn.execute(_THERE, (kb, _encode(ids)))
+    }
+
+
+def _told(
+    records: Sequence[Record], revisions: Sequence[int], there: set[tuple[str, str]], now: float
+) -> Iterator[tuple[str, str, str, int, float]]:
+    """The event of each write, given which entries there were; notes those it tells of."""
+    for record, revision in zip(records, revisions, strict=True):
+        key = record.kb, record.entry.id
+        event_type = feed.ENTRY_UPDATED if key in there else feed.ENTRY_CREATED
+        there.add(key)
+        yield event_type, *key, revision, now
 
 
 def _characters(entry: Entry) -> int:
@@ -205,9 +236,11 @@ def add_kb(conn: sqlite3.Connection, name: str, path: str, *, now: float) -> Non
         if row is not None:
             raise ConflictError(
                 f"the knowledge base {row[0]!r} is registered already, for {row[1]}; "
-                f"`pyrite kb remove {row[0]}` forgets it and leaves its files alone"
+                f"`pyrite kb remove {row[0]}` forgets it and leaves its files alone",
+                public=f"the {column} is that of the knowledge base {row[0]!r} already",
             )
     conn.execute("INSERT INTO kbs VALUES (?, ?, ?)", (name, path, now))
+    feed.append(conn, feed.KB_ADDED, name, "", 0, now)
 
 
 def kbs(conn: sqlite3.Connection) -> list[KnowledgeBase]:

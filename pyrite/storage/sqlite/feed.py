@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from actors.messages import Claim, Event
 from pyrite.storage.driver import sqlite3
+from pyrite.storage.records import FeedBounds
 
 EMBED_COMPLETE = "embed_complete"
 EMBED_FAILED = "embed_failed"
+ENTRY_CREATED = "entry_created"
+ENTRY_UPDATED = "entry_updated"
 ENTRY_DELETED = "entry_deleted"
+KB_ADDED = "kb_added"
 KB_REMOVED = "kb_removed"
 
 Detail = Mapping[str, str | int | float | None]
@@ -34,6 +38,15 @@ def append(
     )
     assert cursor.lastrowid is not None
     return Event(cursor.lastrowid, event_type, kb, entry_id, revision, at, detail)
+
+
+def append_bare(conn: sqlite3.Connection, told: Iterable[tuple[str, str, str, int, float]]) -> None:
+    """Write events (type, knowledge base, entry, revision, time) that have no detail."""
+    conn.executemany(
+        "INSERT INTO events (type, kb_name, entry_id, revision, at, detail)"
+        " VALUES (?, ?, ?, ?, ?, '{}')",
+        told,
+    )
 
 
 def append_completed(
@@ -88,6 +101,13 @@ def last_seq(conn: sqlite3.Connection) -> int:
     return 0 if row is None else int(row[0])
 
 
-def prune(conn: sqlite3.Connection, keep: int) -> int:
-    """Delete all but the newest ``keep`` events."""
-    return conn.execute("DELETE FROM events WHERE seq <= ?", (last_seq(conn) - keep,)).rowcount
+def bounds(conn: sqlite3.Connection) -> FeedBounds:
+    """Which events there are."""
+    last = last_seq(conn)
+    first: int | None = conn.execute("SELECT min(seq) FROM events").fetchone()[0]
+    return FeedBounds(last + 1 if first is None else first, last)
+
+
+def prune(conn: sqlite3.Connection, through: int) -> int:
+    """Delete the events numbered up to this; returns how many there were."""
+    return conn.execute("DELETE FROM events WHERE seq <= ?", (through,)).rowcount

@@ -64,11 +64,10 @@ def any_due(conn: sqlite3.Connection, request: ClaimRequest) -> bool:
 
 
 def claim(conn: sqlite3.Connection, request: ClaimRequest) -> list[int]:
-    """Rescue, promote and claim; returns the rowids of the claims.
+    """Promote and claim, what has expired being rescued; returns the rowids of the claims.
 
     The claim is the one transition that is spelled in SQL, being the same for every row.
     """
-    rescue_expired(conn, request.policy, now=request.now)
     conn.execute(
         "UPDATE embed_queue SET available_at = NULL WHERE status = 'pending' AND available_at <= ?",
         (request.now,),

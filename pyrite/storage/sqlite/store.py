@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
-from pyrite.storage.driver import sqlite3
-from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest
+from pyrite.entries.link_targets import Named
+from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest, Watcher
 from pyrite.storage.records import (
     EmbeddingState,
     Failure,
+    FeedBounds,
     FileRow,
     Filters,
+    JobRow,
     KnowledgeBase,
     LastError,
+    Leader,
+    LinkRow,
     Model,
     Passage,
     QueueCounts,
-    Record,
     StoredEntry,
+    TokenRow,
     WordHit,
     WordQuery,
     WorkerRow,
@@ -32,40 +35,20 @@ from pyrite.storage.sqlite import (
     embeddings,
     entries,
     feed,
-    health,
+    jobs,
+    leadership,
+    links,
     passages,
     queue,
     queue_status,
+    tokens,
+    transactions,
     words,
     workers,
 )
+from pyrite.storage.sqlite.backup import Progress, back_up, silent
 from pyrite.storage.sqlite.connection import Connections
-
-#: Embeddings deleted in one transaction: a fraction of a second's work.
-_COLLECTED = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class SqliteWriting:
-    """A transaction over entries."""
-
-    conn: sqlite3.Connection
-
-    def file(self, kb: str, entry_id: str) -> tuple[int, FileRow] | None:
-        """An entry's revision and file."""
-        return entries.file(self.conn, kb, entry_id)
-
-    def upsert(self, records: Sequence[Record], *, priority: int, now: float) -> list[int]:
-        """Write entries and queue each for embedding."""
-        return entries.upsert(self.conn, records, priority=priority, now=now)
-
-    def restamp(self, kb: str, files: Iterable[FileRow]) -> None:
-        """Note new stats of unchanged files."""
-        entries.restamp(self.conn, kb, files)
-
-    def delete(self, kb: str, entry_ids: Collection[str], *, now: float) -> int:
-        """Delete entries."""
-        return entries.delete(self.conn, kb, entry_ids, now=now)
+from pyrite.storage.sqlite.writing import SqliteWriting
 
 
 class SqliteStorage:
@@ -82,8 +65,23 @@ class SqliteStorage:
     def close(self) -> None:
         self._db.close()
 
+    def backup(self, target: Path, progress: Progress = silent) -> int:
+        """Copy the database into a new file while others go on; returns its size in bytes.
+
+        Args:
+            target: where nothing is yet; in a folder that is there.
+            progress: told how many bytes of how many have been copied.
+
+        Raises:
+            BackupError: something is there, or it cannot be written or read.
+        """
+        return back_up(self.path, target, progress)
+
     def changed(self) -> bool:
         return self._db.changed()
+
+    def watcher(self) -> Watcher:
+        return self._db.watcher()
 
     @contextmanager
     def writing(self) -> Iterator[SqliteWriting]:
@@ -118,44 +116,26 @@ class SqliteStorage:
         with self._db.read() as conn:
             return entries.files(conn, kb)
 
+    def links(
+        self, kb: str, *, entry_id: str | None = None, keys: Collection[str] | None = None
+    ) -> list[LinkRow]:
+        with self._db.read() as conn:
+            return links.links(conn, kb, entry_id, keys)
+
+    def names(self, kb: str) -> list[Named]:
+        with self._db.read() as conn:
+            return links.names(conn, kb)
+
     # The queue
 
     def claim(self, request: ClaimRequest) -> ClaimedRows:
-        with self._db.read() as conn:
-            due = queue.any_due(conn, request)
-        claimed: list[int] = []
-        if due:
-            with self._db.write() as conn:
-                claimed = queue.claim(conn, request)
-        with self._db.read() as conn:
-            next_due = queue_status.next_due(conn)
-            return ClaimedRows(
-                due=tuple(queue.read_claimed(conn, claimed, request.worker_id)),
-                next_due_s=None if next_due is None else next_due - request.now,
-                unfinished=queue_status.counts(conn, request.kb).unfinished,
-            )
+        return transactions.claim(self._db, request)
 
     def settle(
         self, model_id: int, encoded: Sequence[Encoded], endings: Sequence[Ending], *, now: float
     ) -> Settled:
-        finished = [e.claim for e in endings if e.transition.status is Status.DONE]
-        failed = [e for e in endings if e.transition.status is not Status.DONE]
-        events: list[Event] = []
         with self._db.write() as conn:
-            embeddings.store(conn, model_id, encoded)
-            queued_at = queue.finish(conn, finished, model_id, now=now)
-            done = [claim for claim in finished if claim.token in queued_at]
-            embeddings.link(conn, model_id, done)
-            events += feed.append_completed(conn, done, queued_at, now)
-            lost = [claim for claim in finished if claim.token not in queued_at]
-            for ending in failed:
-                claim, to = ending.claim, ending.transition
-                if not queue.fail(conn, ending, now=now):
-                    lost.append(claim)
-                elif to.status is Status.FAILED:
-                    entry = (claim.kb, claim.entry_id, claim.revision)
-                    events.append(queue.failed_event(conn, entry, to, now=now))
-        return Settled(tuple(events), tuple(lost))
+            return transactions.settle(conn, model_id, encoded, endings, now=now)
 
     def renew(self, claims: Sequence[Claim], lease_expires_at: float) -> None:
         with self._db.write() as conn:
@@ -176,15 +156,7 @@ class SqliteStorage:
             return queue.retry_failed(conn, kb, entry_ids, now=now)
 
     def reembed(self, kb: str | None, *, now: float, force: bool, other_than: int | None) -> int:
-        # In slices, so that others can write in between.
-        queued, rowids = 0, [0]
-        while rowids:
-            with self._db.write() as conn:
-                rowids = queue.reembed(
-                    conn, kb, now=now, force=force, other_than=other_than, after_row=rowids[-1]
-                )
-            queued += len(rowids)
-        return queued
+        return transactions.reembed(self._db, kb, now=now, force=force, other_than=other_than)
 
     def counts(self, kb: str | None = None) -> QueueCounts:
         with self._db.read() as conn:
@@ -228,24 +200,51 @@ class SqliteStorage:
         with self._db.read() as conn:
             return workers.workers(conn)
 
+    # The right to embed, tokens and jobs
+
+    def lead(self, candidate: Leader, *, dead: Collection[str] = ()) -> Leader:
+        return transactions.lead(self._db, candidate, dead)
+
+    def resign(self, worker_id: str) -> None:
+        with self._db.write() as conn:
+            leadership.resign(conn, worker_id)
+
+    def leader(self) -> Leader | None:
+        with self._db.read() as conn:
+            return leadership.leader(conn)
+
+    def add_token(self, token: TokenRow) -> None:
+        with self._db.write() as conn:
+            tokens.add(conn, token)
+
+    def tokens(self) -> list[TokenRow]:
+        with self._db.read() as conn:
+            return tokens.tokens(conn)
+
+    def revoke_token(self, name: str) -> bool:
+        with self._db.write() as conn:
+            return tokens.revoke(conn, name)
+
+    def put_job(self, job: JobRow) -> None:
+        with self._db.write() as conn:
+            jobs.put(conn, job)
+
+    def jobs(self) -> list[JobRow]:
+        with self._db.read() as conn:
+            return jobs.jobs(conn)
+
     # Embeddings
 
     def model(self, fingerprint: str, name: str) -> Model:
-        with self._db.read() as conn:
-            known = embeddings.model(conn, fingerprint)
-        if known is not None and known.name == name:
-            return known
-        with self._db.write() as conn:
-            return embeddings.add_model(conn, fingerprint, name)
+        return transactions.model(self._db, fingerprint, name)
 
     def models(self) -> list[Model]:
         with self._db.read() as conn:
             return embeddings.models(conn)
 
-    def known(self, model_id: int, digests: Collection[bytes], *, above: int = 0) -> set[bytes]:
+    def known(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, int]:
         with self._db.read() as conn:
-            found = embeddings.known(conn, model_id, digests)
-        return {digest for digest, number in found.items() if number > above}
+            return embeddings.known(conn, model_id, digests)
 
     def embeddings(self, kb: str, entry_id: str) -> list[tuple[Passage, bytes]]:
         with self._db.read() as conn:
@@ -272,20 +271,7 @@ class SqliteStorage:
             return embeddings.add_cached(conn, model_id, vectors)
 
     def collect_unused(self, *, now: float, unused_s: float, every_s: float = 0.0) -> int:
-        # Looking is slow and needs no lock; what it found is looked at again under the lock.
-        with self._db.read() as conn:
-            # An explicit wish is met even where the clock has been set back since.
-            if every_s and now - embeddings.collected_at(conn) < every_s:
-                return 0
-            found = embeddings.unused(conn)
-        with self._db.write() as conn:
-            embeddings.mark_unused(conn, found, now=now)
-        collected, last = 0, _COLLECTED
-        while last == _COLLECTED:
-            with self._db.write() as conn:
-                last = embeddings.collect(conn, before=now - unused_s, limit=_COLLECTED)
-            collected += last
-        return collected
+        return transactions.collect_unused(self._db, now=now, unused_s=unused_s, every_s=every_s)
 
     # Searching
 
@@ -317,15 +303,12 @@ class SqliteStorage:
         with self._db.read() as conn:
             return feed.events(conn, since, limit)
 
+    def feed_bounds(self) -> FeedBounds:
+        with self._db.read() as conn:
+            return feed.bounds(conn)
+
     def prune_events(self, keep: int) -> int:
-        with self._db.write() as conn:
-            return feed.prune(conn, keep)
+        return transactions.prune_events(self._db, keep)
 
     def problems(self) -> Mapping[str, int | str]:
-        with self._db.read() as conn:
-            found = health.problems(conn)
-        with self._db.write() as conn:
-            disagreement = health.words_problem(conn)
-        if disagreement is not None:
-            found["words that are not those of the entries"] = disagreement
-        return found
+        return transactions.problems(self._db)

@@ -12,12 +12,12 @@ from pyrite.storage.records import WorkerRow
 def beat(conn: sqlite3.Connection, worker: WorkerRow) -> None:
     """Write a heartbeat."""
     conn.execute(
-        """INSERT INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """INSERT INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
            ON CONFLICT (worker_id) DO UPDATE SET
                heartbeat_at = excluded.heartbeat_at, state = excluded.state,
                reason = excluded.reason, model = excluded.model,
                tokens_per_s = excluded.tokens_per_s,
-               characters_per_s = excluded.characters_per_s""",
+               characters_per_s = excluded.characters_per_s, kb = excluded.kb""",
         astuple(worker),
     )
 

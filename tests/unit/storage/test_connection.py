@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from operator import attrgetter
 from pathlib import Path
 from threading import Barrier, Event, Thread
 
@@ -30,7 +31,7 @@ def storage(path: Path) -> Iterator[SqliteStorage]:
         yield opened
 
 
-@pytest.mark.parametrize("which", ["_writer", "_reader", "_watcher"])
+@pytest.mark.parametrize("which", ["_writer", "_reader", "_watcher.connection"])
 @pytest.mark.parametrize(
     ("pragma", "value"),
     [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 30_000)],
@@ -38,7 +39,7 @@ def storage(path: Path) -> Iterator[SqliteStorage]:
 def test_every_connection_is_durable(
     storage: SqliteStorage, which: str, pragma: str, value: int | str
 ) -> None:
-    conn = getattr(storage._db, which)
+    conn = attrgetter(which)(storage._db)
 
     assert conn.execute(f"PRAGMA {pragma}").fetchone() == (value,)
 

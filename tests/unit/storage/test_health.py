@@ -116,6 +116,19 @@ def test_a_full_text_index_that_is_wrong_shows(
     storage.add_kb("another", "/another", now=1.0)
 
 
+def test_what_was_merged_since_the_last_search_is_no_damage(tmp_path: Path) -> None:
+    for count in range(10, 20):  # the full-text index merges its parts after some of them
+        path = tmp_path / f"{count}.db"
+        with closing(SqliteStorage(path)) as first:
+            first.add_kb("kb", "/kb", now=0.0)
+            for number in range(count):
+                write(first, "kb", str(number))
+        with closing(SqliteStorage(path)) as storage:
+            assert storage.with_words(WordQuery(("text",)), limit=3)
+            write(storage, "kb", "new")
+            assert storage.problems() == {}
+
+
 def test_the_full_text_index_can_be_made_anew(storage: SqliteStorage) -> None:
     spoil(storage, "INSERT INTO entry_words (entry_words) VALUES ('delete-all')")
     assert storage.with_words(WordQuery(("one",)), limit=9) == []

@@ -172,7 +172,7 @@ def test_what_was_encoded_is_still_known(storage: SqliteStorage) -> None:
     digests = {text: digest_of(text.encode()) for text in TEXTS}
     assert storage.models() == [Model(1, "print", "a"), Model(2, "other", "b")]
     for model_id, suffix in ((1, ""), (2, "'")):
-        assert storage.known(model_id, digests.values()) == set(digests.values())
+        assert storage.known(model_id, digests.values()).keys() == set(digests.values())
         cached = {digest: blob for _, digest, blob in storage.cached(model_id, 0, 100)}
         assert cached == {digests[t]: vector(t + suffix).tobytes() for t in TEXTS}
         assert storage.embedding_state(model_id).count == len(TEXTS)
@@ -196,7 +196,7 @@ def test_what_was_to_be_encoded_afresh_still_is(storage: SqliteStorage) -> None:
     due = storage.claim(Worker(storage).request(100.0, kb="kb", entry_id="forced")).due
     assert [each.renew_through for each in due] == [6]
     digests = [digest_of(text.encode()) for text in TEXTS]
-    assert storage.known(2, digests, above=due[0].renew_through) == set()
+    assert max(storage.known(2, digests).values()) <= due[0].renew_through
     storage.retry_failed("kb", ["failed by force", "failed"], now=100.0)
     for name, through in (("failed by force", 6), ("failed", 0)):
         (due_entry,) = storage.claim(Worker(storage).request(100.0, kb="kb", entry_id=name)).due
@@ -219,9 +219,12 @@ def test_numbers_go_on_from_where_they_were(storage: SqliteStorage) -> None:
     assert storage.revision_status(14) is Status.PENDING
     assert storage.revision_status(19) is Status.FAILED
     assert storage.revision_status(40) is None
-    assert [event.seq for event in storage.events(0, 9)] == [5]
+    assert [(each.seq, each.type) for each in storage.events(0, 9)] == [
+        (5, "embed_complete"),
+        (6, "entry_created"),
+    ]
     assert storage.remove_kb("kb", now=1.0)
-    assert [event.seq for event in storage.events(0, 9)] == [5, 6]
+    assert [event.seq for event in storage.events(0, 9)] == [5, 6, 7]
     assert storage.workers() == [WORKER]
     assert storage.counts() == QueueCounts()
 

@@ -175,13 +175,22 @@ def test_settling_finds_its_rows_by_key(storage: SqliteStorage, plans_of: Planne
         lambda s: s.add_cached(1, [(b"x", b"y")]),
         lambda s: s.embedding_state(1),
         lambda s: s.events(0, 10),
+        lambda s: s.feed_bounds(),
         lambda s: s.prune_events(10),
         lambda s: s.release([]) or s.known(1, [b"x"]),
     ],
     ids=[
         *("write", "entry", "entries", "entries of two", "embeddings", "layout", "passages"),
         *("passages filtered", "revision_status", "embeddings_by_id"),
-        *("embeddings_after", "cached", "add_cached", "embedding_state", "events", "prune"),
+        *(
+            "embeddings_after",
+            "cached",
+            "add_cached",
+            "embedding_state",
+            "events",
+            "bounds",
+            "prune",
+        ),
         "known",
     ],
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from pyrite.storage.sqlite.migrations import m001_create, m002_search
+from pyrite.storage.sqlite.migrations import m001_create, m002_search, m003_service, m004_links
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MIGRATIONS: Mapping[str, Callable[[Database], None]] = {
     "001_create": m001_create.create,
     "002_search": m002_search.rebuild,
+    "003_service": m003_service.extend,
+    "004_links": m004_links.fill,
 }
 
 #: Those that rewrite existing data: a copy of the database is made before them.

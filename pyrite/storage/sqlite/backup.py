@@ -1,0 +1,128 @@
+"""Copying a database that is in use, with SQLite's online backup.
+
+The copy is of one moment: a transaction holds that state for as long as it takes, while others
+go on writing into the log. It is made under a hidden name, is checked, and gets its own name
+once it is whole and on disk.
+
+It is a database of its own from then on, with another identity. What was built beside the
+original (graphs of neighbours) names embeddings by numbers that the two hand out anew.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from pyrite.errors import BackupError
+from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.connection import connect
+
+#: Told how many bytes of how many have been copied.
+Progress = Callable[[int, int], None]
+
+#: Pages copied at a time: a few milliseconds' work.
+_PAGES = 1_000
+
+
+def silent(done: int, of: int) -> None:
+    """Progress that nobody looks at."""
+
+
+def back_up(source: Path, target: Path, progress: Progress = silent) -> int:
+    """Copy a database into a new file; returns the file's size in bytes.
+
+    Raises:
+        BackupError: something is there already, or the copy cannot be made or is not sound.
+    """
+    if os.path.lexists(target):
+        raise _exists(target)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    with _partial_file(partial, target):
+        _copy(source, partial, progress)
+        _seal(partial)
+        # As private as the original: it holds all that the original does.
+        partial.chmod(stat.S_IMODE(source.stat().st_mode))
+        size = partial.stat().st_size
+        _put_in_place(partial, target)
+    return size
+
+
+def _copy(source: Path, target: Path, progress: Progress) -> None:
+    with closing(connect(source)) as original, closing(_open(target)) as copy:
+        original.execute("BEGIN")
+        # Only a read begins to hold the state; without that, each write would start us anew.
+        (size,) = original.execute("PRAGMA page_size").fetchone()
+        original.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+        def tell(status: int, remaining: int, total: int) -> None:
+            progress((total - remaining) * size, total * size)
+
+        original.backup(copy, pages=_PAGES, progress=tell)
+
+
+def _seal(path: Path) -> None:
+    """Make the copy one sound file without a log beside it, and a database of its own."""
+    with closing(_open(path)) as copy:
+        copy.execute("PRAGMA journal_mode = DELETE")
+        copy.execute("UPDATE identity SET database_id = lower(hex(randomblob(16)))")
+        finding = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if finding != "ok":
+        raise BackupError(
+            f"the copy is not sound: {finding}; `pyrite doctor` says whether the database is"
+        )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    copy = sqlite3.connect(path, isolation_level=None)
+    copy.execute("PRAGMA synchronous = OFF")  # it is flushed as a whole in the end
+    return copy
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    """Give the copy its name, on disk too; nothing that has come there since is replaced."""
+    _flush(partial)
+    try:
+        os.link(partial, target)
+    except FileExistsError as error:
+        raise _exists(target) from error
+    except OSError:
+        # A file system without hard links.
+        if os.path.lexists(target):
+            raise _exists(target) from None
+        partial.rename(target)
+    if hasattr(os, "O_DIRECTORY"):
+        _flush(target.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _partial_file(partial: Path, target: Path) -> Iterator[None]:
+    """A new file for the copy, gone afterwards whatever happens; errors name the target."""
+    try:
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        try:
+            yield
+        finally:
+            for suffix in ("", "-journal", "-wal", "-shm"):
+                with suppress(OSError):
+                    partial.with_name(partial.name + suffix).unlink()
+    except OSError as error:
+        raise BackupError(f"{target} cannot be written: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise BackupError(f"the database cannot be copied to {target}: {error}") from error
+
+
+def _exists(target: Path) -> BackupError:
+    return BackupError(
+        f"{target} exists already, and a backup replaces nothing; choose another name"
+    )
