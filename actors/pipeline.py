@@ -31,7 +31,14 @@ from actors.lifecycle import RetryPolicy
 from actors.messages import Batch, Claim, Event, Report, StateChange, Statistics, WorkerState
 from actors.packing import BatchLimits, Window
 from actors.poller import poller
-from actors.ports import Encoder, EncoderUnavailableError, Hop, Queue
+from actors.ports import (
+    UNOBSERVED,
+    Encoder,
+    EncoderUnavailableError,
+    Hop,
+    Observer,
+    Queue,
+)
 from actors.reporter import Assembly, reporter
 from actors.tally import Tally
 from actors.wake import Wake
@@ -71,13 +78,15 @@ class Pipeline:
     #: How blocking calls leave the event loop; tests put an inline fake here.
     hop: Hop = trio.to_thread.run_sync
     encoder_hop: Hop | None = None
+    #: Is told how long encoding and committing take.
+    observer: Observer = UNOBSERVED
     _hub: Hub = field(default_factory=Hub)
     _in_flight: InFlight = field(default_factory=InFlight)
 
     def __post_init__(self) -> None:
         self._wake = Wake()
         self._stopping = trio.Event()
-        self._tally = Tally(self.clock)
+        self._tally = Tally(self.clock, self.observer)
         self._intake = trio.CancelScope()
         self._finishing = trio.CancelScope()
         self._ended = False

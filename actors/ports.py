@@ -80,6 +80,39 @@ class Queue(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Is told what was measured, as it happens; called on the Trio thread and on others."""
+
+    def encoded(self, texts: int, seconds: float) -> None:
+        """A batch of so many texts has been in the encoder for so long."""
+        ...
+
+    def committed(self, seconds: float) -> None:
+        """A transaction that ended claims took so long, the way to its thread included."""
+        ...
+
+    def rescued(self, claims: int) -> None:
+        """So many claims of others were ended whose lease had expired, or who had died."""
+        ...
+
+
+class Unobserved:
+    """An observer that looks away."""
+
+    def encoded(self, texts: int, seconds: float) -> None:
+        """Does nothing."""
+
+    def committed(self, seconds: float) -> None:
+        """Does nothing."""
+
+    def rescued(self, claims: int) -> None:
+        """Does nothing."""
+
+
+#: Where nobody looks.
+UNOBSERVED = Unobserved()
+
+
 class Encoder(Protocol):
     """A model that turns texts into embeddings."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from actors.lifecycle import Status
 from actors.messages import Report, StateChange, Statistics, WorkerState
-from actors.ports import Ending, Settled
+from actors.ports import UNOBSERVED, Ending, Observer, Settled
 
 RATE_WINDOW_S = 60.0
 
@@ -25,10 +25,11 @@ class _Batch:
 
 
 class Tally:
-    """Counts what the reporter sees."""
+    """Counts what the reporter sees, and tells an observer what it took."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], observer: Observer = UNOBSERVED) -> None:
         self._clock = clock
+        self._observer = observer
         self._counts = Statistics()
         self._recent: deque[_Batch] = deque()
 
@@ -44,6 +45,9 @@ class Tally:
         characters = sum(len(encoded.piece.chunk.text) for encoded in report.encoded)
         if report.encoded:
             self._recent.append(_Batch(self._clock(), report.encode_s, tokens, characters))
+        if report.encoded or report.refused:
+            texts = len(report.encoded) + len(report.refused)
+            self._observer.encoded(texts, report.encode_s)
         counts = self._counts
         self._counts = replace(
             counts,
@@ -56,6 +60,7 @@ class Tally:
 
     def settled(self, endings: tuple[Ending, ...], settled: Settled, commit_s: float) -> None:
         """A transaction ended claims."""
+        self._observer.committed(commit_s)
         lost = {claim.token for claim in settled.lost}
         ended = [e.transition.status for e in endings if e.claim.token not in lost]
         counts = self._counts

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyrite.cli import folders
 from pyrite.cli.cache import cache
 from pyrite.cli.context import App, json_option, kb_option
+from pyrite.cli.folders import sync_dict
 from pyrite.cli.output import count, duration, entries, moment, note, print_json, say, table
 from pyrite.errors import NotFoundError
 
@@ -27,6 +29,7 @@ def index() -> None:
 
 
 index.add_command(cache)
+index.add_command(folders.watch)
 
 
 @index.command()
@@ -59,7 +62,15 @@ def sync(ctx: click.Context, *, kb: str | None, full: bool, as_json: bool) -> No
                 raise
             missing.append(error)
     if as_json:
-        print_json({"kbs": [_sync_dict(r) for r in results], "errors": [str(e) for e in missing]})
+        print_json(
+            {
+                "kbs": [sync_dict(r) for r in results],
+                "errors": [str(e) for e in missing],
+                "queued": app.storage.counts(kb).unfinished,
+            }
+        )
+    else:
+        _say_queued(app, kb)
     for absent in missing:
         note(f"pyrite: {absent}")
     if missing or any(result.problems for result in results):
@@ -78,6 +89,15 @@ def _sync(app: App, kb: KnowledgeBase, *, full: bool, quiet: bool) -> SyncResult
     return result
 
 
+def _say_queued(app: App, kb: str | None) -> None:
+    """Say how many entries cannot be found by their meaning yet, and who will see to it."""
+    queued = app.storage.counts(kb).unfinished
+    if queued and (worker := app.embedding.live_worker()):
+        note(f"{entries(queued)} to embed; process {worker.pid} on {worker.host} does that")
+    elif queued:
+        note(f"{entries(queued)} to embed: `pyrite index embed`")
+
+
 def _sync_words(result: SyncResult) -> str:
     parts = [
         f"{number:,} {word}"
@@ -94,27 +114,17 @@ def _sync_words(result: SyncResult) -> str:
     return ", ".join(parts) or "nothing there"
 
 
-def _sync_dict(result: SyncResult) -> dict[str, object]:
-    return {
-        "kb": result.kb,
-        "created": result.created,
-        "updated": result.updated,
-        "renamed": [{"from": old, "to": new} for old, new in result.renamed],
-        "deleted": result.deleted,
-        "unchanged": result.unchanged,
-        "problems": [
-            {"path": problem.path, "line": problem.line, "reason": problem.reason}
-            for problem in result.problems
-        ],
-    }
-
-
 @index.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option(
     "--background",
     is_flag=True,
     help="Drain the queue of every knowledge base.",
+)
+@click.option(
+    "--here",
+    is_flag=True,
+    help="Embed in this process, even if another one, such as a server, does so already.",
 )
 @click.option("--force", is_flag=True, help="Encode everything again, whether it changed or not.")
 @click.option("--status", is_flag=True, help="Show where embedding stands, and end.")
@@ -128,6 +138,7 @@ def embed(
     *,
     ids: tuple[str, ...],
     background: bool,
+    here: bool,
     force: bool,
     status: bool,
     failed: bool,
@@ -136,6 +147,9 @@ def embed(
     as_json: bool,
 ) -> None:
     """Make entries searchable: embed what is queued, and wait until it is done.
+
+    If another process embeds already, such as a server, this follows its progress, and takes
+    over should that one end; Ctrl-C then ends only the following.
 
     Failures are tried again, after a pause, up to the setting `max_attempts`. The exit code is
     1 if entries have failed for good. Ctrl-C finishes the batch in progress and stops; a second
@@ -157,6 +171,8 @@ def embed(
         raise click.UsageError("IDs go with --retry-failed.")
     if background and kb is not None:
         raise click.UsageError("--background drains the whole queue; leave it out to use --kb.")
+    if here and (status or failed or retry_failed):
+        raise click.UsageError("--here is about embedding; leave it out to ask or to retry.")
     if kb is not None:
         app.kbs.kb(kb)
     if status:
@@ -172,33 +188,39 @@ def embed(
     else:
         if force:
             app.embedding.reembed(kb)
-        ctx.exit(_embed(app, kb, as_json=as_json))
+        ctx.exit(_embed(app, kb, here=here, as_json=as_json))
 
 
-def _embed(app: App, kb: str | None, *, as_json: bool) -> int:
+def _embed(app: App, kb: str | None, *, here: bool, as_json: bool) -> int:
     """Drain the queue in view of the person; the exit code."""
     from pyrite.cli.embedding import drain  # noqa: PLC0415
 
-    result = drain(app, kb, quiet=as_json)
+    result = drain(app, kb, quiet=as_json, here=here)
     failures = app.embedding.failures(kb)
     left = app.storage.counts(kb).unfinished
     if as_json:
         print_json(
             {
-                "embedded": result.statistics.done,
+                "embedded": result.embedded,
                 "failed": [_failure_dict(failure) for failure in failures],
                 "unfinished": left,
                 "seconds": round(result.seconds, 3),
                 "stopped_by": result.stopped_by,
+                "followed": result.followed,
             }
+        )
+    elif result.stopped_by is not None and result.goes_on:
+        say(
+            f"stopped following by {result.stopped_by}: process {result.followed} goes on with "
+            f"{entries(left)}"
         )
     elif result.stopped_by is not None:
         say(
-            f"stopped by {result.stopped_by}: {entries(result.statistics.done)} embedded, "
+            f"stopped by {result.stopped_by}: {entries(result.embedded)} embedded, "
             f"{left:,} still queued; `pyrite index embed` goes on from here"
         )
-    elif result.statistics.done:
-        say(f"embedded {entries(result.statistics.done)} in {duration(result.seconds)}")
+    elif result.embedded:
+        say(f"embedded {entries(result.embedded)} in {duration(result.seconds)}")
     elif not failures:
         say(f"nothing to do: {entries(app.storage.counts(kb).done)} embedded, none queued")
     if failures and not as_json:
@@ -216,21 +238,11 @@ def _embed(app: App, kb: str | None, *, as_json: bool) -> int:
 
 
 def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
+    from pyrite.services.embedding_service import status_dict  # noqa: PLC0415
+
     counts, worker, error = status.counts, status.worker, status.last_error
     if as_json:
-        print_json(
-            {
-                **asdict(counts),
-                "total": counts.total,
-                "coverage": status.coverage,
-                "oldest_pending_age_s": status.oldest_pending_age_s,
-                "last_error": None if error is None else _renamed(asdict(error)),
-                "model": status.model,
-                "worker": None if worker is None else asdict(worker),
-                "tokens_per_s": 0.0 if worker is None else worker.tokens_per_s,
-                "time_left_s": status.time_left_s,
-            }
-        )
+        print_json(status_dict(status))
         return
     age = status.oldest_pending_age_s
     waiting = "" if age is None else f", the oldest for {duration(age)}"
@@ -246,7 +258,8 @@ def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
     else:
         since = f"process {worker.pid} on {worker.host} since {moment(worker.started_at)}"
         reason = f" ({worker.reason})" if worker.reason else ""
-        say(f"worker      {worker.state}{reason}: {since}")
+        scope = "" if worker.kb is None else f", for {worker.kb} alone"
+        say(f"worker      {worker.state}{reason}: {since}{scope}")
         if worker.tokens_per_s:
             left = status.time_left_s
             about = "" if left is None else f", about {duration(left)} left"

@@ -20,9 +20,9 @@ DAY = 24 * HOUR
 _SLOW_S = 1.0
 
 
-def say(text: str = "") -> None:
+def say(text: str = "", *, flush: bool = False) -> None:
     """Print a line of the answer."""
-    print(text)
+    print(text, flush=flush)
 
 
 def note(text: str) -> None:
@@ -46,6 +46,11 @@ def announced(text: str, *, quiet: bool = False) -> Iterator[None]:
 def print_json(value: object) -> None:
     """Print a value as JSON."""
     print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_json_line(value: object) -> None:
+    """Print a value as JSON in one line, at once: one of those that a program follows."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

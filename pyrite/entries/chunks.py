@@ -27,7 +27,7 @@ from tokenizers import Tokenizer
 
 from actors.messages import Chunk, Span
 
-from .outline import GLUE, Leaf, Run, common, finer, halves, merge, outline, trim
+from .outline import GLUE, Leaf, Run, common, finer, halves, headings_over, merge, outline, trim
 
 #: What a chunk says of its place may take one token in so many of the window.
 _CONTEXT_SHARE = 4
@@ -120,7 +120,7 @@ class Splitter:
         (tokens,) = self._counter.exact([text])
         if tokens > self._window:
             return None
-        return _pair(text, tokens, start, end, common(outline(body)))
+        return _pair(text, tokens, start, end, headings_over(body))
 
     def _cut(self, title: str, text: str, leaves: Run) -> list[tuple[Span, Chunk]]:
         """A text's chunks, every one encoded to see that it fits, and cut on where it does not."""

@@ -36,6 +36,8 @@ _NO_LEAF = frozenset({"inline", "thead_open", "tbody_open", "tr_open", "th_open"
 #: Their lines are the author's, and hold more of the structure than their sentences.
 _OF_LINES = frozenset({"fence", "code_block", "html_block", "table_open"})
 
+#: Without any of these, a text has no heading.
+_OF_HEADINGS = re.compile(r"#|[\r\n][ \t]*[=-]")
 _LINE_END = re.compile(r"\r\n?|\n")
 _BLANK_LINE = re.compile(r"(?:\r\n?|\n)[ \t]*(?:\r\n?|\n)")
 _WORD_END = re.compile(r"[ \t\r\n]+")
@@ -248,6 +250,12 @@ def trim(text: str, start: int, end: int) -> tuple[int, int]:
     left = len(content) - len(content.lstrip())
     stripped = len(content.strip())
     return (start + left, start + left + stripped) if stripped else (0, 0)
+
+
+def headings_over(text: str) -> tuple[str, ...]:
+    """The headings that all of a Markdown text stands under."""
+    # Most short notes have none, and to parse them costs as much as to count their tokens.
+    return common(outline(text)) if _OF_HEADINGS.search(text) else ()
 
 
 def common(run: Run) -> tuple[str, ...]:

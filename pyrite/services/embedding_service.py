@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import NotFoundError
+from pyrite.redaction import without_paths
+from pyrite.services.leaders import present_leader
 from pyrite.services.process import is_dead
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Failure, LastError, QueueCounts, StoredEntry, WorkerRow
@@ -29,11 +32,48 @@ class EmbedStatus:
     coverage: float
     #: The model that the settings name.
     model: str
-    #: The worker that was heard from last, if one is alive.
+    #: The worker that does it, if one is alive.
     worker: WorkerRow | None
     #: How long that worker will take for what waits, from the length of the texts and its rate
     #: over the last minute; None where nothing waits or no rate is known.
     time_left_s: float | None
+
+
+def status_dict(status: EmbedStatus) -> dict[str, object]:
+    """The status as it is in JSON everywhere; no path of this computer is in it."""
+    worker, error = status.worker, status.last_error
+    return {
+        **asdict(status.counts),
+        "total": status.counts.total,
+        "coverage": status.coverage,
+        "oldest_pending_age_s": status.oldest_pending_age_s,
+        "last_error": None
+        if error is None
+        else {
+            "kb": error.kb,
+            "id": error.entry_id,
+            "error": without_paths(error.error),
+            "at": error.at,
+        },
+        "model": model_name(status.model),
+        "worker": None if worker is None else _worker_dict(worker),
+        "tokens_per_s": 0.0 if worker is None else worker.tokens_per_s,
+        "time_left_s": status.time_left_s,
+    }
+
+
+def _worker_dict(worker: WorkerRow) -> dict[str, object]:
+    return {
+        **asdict(worker),
+        "model": model_name(worker.model),
+        "reason": None if worker.reason is None else without_paths(worker.reason),
+    }
+
+
+def model_name(model: str) -> str:
+    """What to call a model that may be given as a folder."""
+    is_folder = Path(model).is_absolute() or model.startswith((".", "~"))
+    return Path(model).name if is_folder else model
 
 
 def coverage(counts: QueueCounts) -> float:
@@ -63,10 +103,9 @@ class EmbeddingService:
 
     def status(self, kb: str | None = None) -> EmbedStatus:
         """The queue's state, of everything or of one knowledge base."""
-        others = [m.model_id for m in self._storage.models() if m.name != self._settings.model]
-        counts = present_counts(self._storage, others, kb)
+        counts = self.counts(kb)
         oldest = self._storage.oldest_pending(kb) if counts.pending else None
-        worker = self.live_worker()
+        worker = self._worker(kb)
         rate = 0.0 if worker is None else worker.characters_per_s
         waiting = self._storage.unfinished_characters(kb)
         return EmbedStatus(
@@ -80,16 +119,43 @@ class EmbeddingService:
         )
 
     def live_worker(self) -> WorkerRow | None:
-        """The worker heard from last, unless its process is dead or has long been silent."""
-        horizon = self._clock() - self._settings.lease_s
-        for worker in self._storage.workers():
-            if worker.heartbeat_at > horizon and not is_dead(worker):
-                return worker
-        return None
+        """A worker that embeds whatever is written, if one is alive.
 
-    def failures(self, kb: str | None = None) -> list[Failure]:
+        One that was told to embed a single knowledge base, or a single entry, does not count.
+        """
+        return next((each for each in self._live_workers() if each.kb is None), None)
+
+    def _worker(self, kb: str | None) -> WorkerRow | None:
+        """Of those that are alive, the worker that the entries in question wait for.
+
+        It is one that embeds them all, if there is one, and among several the one that has the
+        right to.
+        """
+        leader = present_leader(self._storage, self._clock())
+        leading = None if leader is None else leader.worker_id
+        return min(
+            self._live_workers(),
+            key=lambda each: (each.kb not in {None, kb}, each.worker_id != leading),
+            default=None,
+        )
+
+    def _live_workers(self) -> list[WorkerRow]:
+        """Those that are not known to be dead and have not long been silent, last heard first."""
+        horizon = self._clock() - self._settings.lease_s
+        return [
+            worker
+            for worker in self._storage.workers()
+            if worker.heartbeat_at > horizon and not is_dead(worker)
+        ]
+
+    def counts(self, kb: str | None = None) -> QueueCounts:
+        """How many entries stand where, of everything or of one knowledge base."""
+        others = [m.model_id for m in self._storage.models() if m.name != self._settings.model]
+        return present_counts(self._storage, others, kb)
+
+    def failures(self, kb: str | None = None, limit: int | None = None) -> list[Failure]:
         """Entries that could not be embedded, newest first."""
-        return self._storage.failures(kb)
+        return self._storage.failures(kb, limit)
 
     def retry_failed(
         self, kb: str | None = None, entry_ids: Collection[str] | None = None
@@ -103,9 +169,9 @@ class EmbeddingService:
             failed = {failure.entry_id for failure in self._storage.failures(kb)}
             unknown = sorted(set(entry_ids) - failed)
             if unknown:
+                message = f"{unknown[0]!r} is not among the failed entries"
                 raise NotFoundError(
-                    f"{unknown[0]!r} is not among the failed entries; "
-                    "`pyrite index embed --failed` lists them"
+                    f"{message}; `pyrite index embed --failed` lists them", public=message
                 )
         return self._storage.retry_failed(kb, entry_ids, now=self._clock())
 
@@ -134,7 +200,7 @@ class EmbeddingService:
         # Imported only here: the pipeline's parts are slow to import, and status must be instant.
         from pyrite.services.embed_now import embed_now  # noqa: PLC0415
 
-        embed_now(self._storage, encoder, self._settings, self._clock, (kb, entry_id))
+        embed_now(self._storage, encoder, self._settings, self._clock, [(kb, entry_id)])
         stored = self._storage.entry(kb, entry_id)
         if stored is None:
             raise NotFoundError(f"there is no entry {entry_id!r} in {kb!r}")

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 import outcome
@@ -16,12 +17,14 @@ from actors.fanout import Subscription
 from actors.messages import Statistics
 from actors.packing import BatchLimits
 from actors.pipeline import Pipeline, PipelineOptions, cause
+from actors.ports import UNOBSERVED, Observer
 from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import ModelError, PyriteError
 from pyrite.services.encoding_thread import EncodingThread
 from pyrite.services.graph_upkeep import GraphUpkeep
 from pyrite.services.live_settings import LOOK_S, LiveSettings, warn
+from pyrite.services.process import Identity
 from pyrite.services.worker_queue import WorkerQueue, batch_limits, open_queue, retry_policy
 from pyrite.storage.protocol import Storage
 
@@ -68,6 +71,8 @@ class EmbeddingWorker:
         *,
         environ: Mapping[str, str] = MappingProxyType({}),
         report: Callable[[str], None] = warn,
+        me: Identity | None = None,
+        observer: Observer = UNOBSERVED,
     ) -> None:
         """Make a worker that does nothing yet.
 
@@ -78,12 +83,16 @@ class EmbeddingWorker:
             clock: the time since the epoch.
             environ: what goes before the configuration file.
             report: is told, in a line for people, when that file has become invalid.
+            me: the worker's name, where it has one already.
+            observer: is told what was measured.
         """
         self._storage = storage
         self._encoder = encoder
         self._settings = settings
         self._live = LiveSettings(settings, environ, report)
         self._clock = clock
+        self._me = me
+        self._observer = observer
         self._pipeline: Pipeline | None = None
         self._limits = BatchLimits()
         self._upkeep: GraphUpkeep | None = None
@@ -144,7 +153,8 @@ class EmbeddingWorker:
 
     async def _run(self, options: PipelineOptions, *, kb: str | None, drain: bool) -> Statistics:
         queue = await trio.to_thread.run_sync(
-            open_queue, self._storage, self._encoder, self._settings, self._clock, kb
+            partial(open_queue, kb=kb, me=self._me, observer=self._observer),
+            *(self._storage, self._encoder, self._settings, self._clock),
         )
         self._upkeep = GraphUpkeep(self._storage, queue.model_id, self._settings)
         thread = EncodingThread(self._settings.niceness)
@@ -155,6 +165,7 @@ class EmbeddingWorker:
             options,
             self._clock,
             encoder_hop=thread,
+            observer=self._observer,
         )
         self._pipeline.pause(self._settings.paused)
         if self._stopped:

@@ -4,6 +4,8 @@ Niceness belongs to a thread on Linux, and a pool of threads that a library make
 from the thread that makes it. So the model is loaded and used in a thread of its own, which
 has lowered its priority before: encoding then takes what the processors have to spare, and
 neither a write nor a search waits for it. Elsewhere the thread is one like the others.
+
+Where a search may be the first to need the model, it has it loaded in such a thread as well.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from typing import TypeVar
 
 import outcome
 import trio
+
+from actors.messages import Vector
+from pyrite.encoders.protocol import TextEncoder
 
 T = TypeVar("T")
 
@@ -58,6 +63,42 @@ class EncodingThread:
         lower_priority(self._niceness)
         while (call := self._calls.get()) is not None:
             call()
+
+
+class PoliteQueries:
+    """A :class:`pyrite.encoders.protocol.QueryEncoder` that shares its model with a worker.
+
+    The pool of threads that comes with the model is made by whoever loads it. So a query that
+    finds it not loaded has that done in a less urgent thread, and only waits for it.
+    """
+
+    def __init__(self, encoder: TextEncoder, niceness: int) -> None:
+        self._encoder = encoder
+        self._niceness = niceness
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._encoder.name
+
+    def fingerprint(self) -> str:
+        """What tells this model's embeddings from any other's."""
+        return self._encoder.fingerprint()
+
+    def encode_query(self, text: str) -> Vector:
+        """The embedding of a search query; raises as the encoder does."""
+        if not self._encoder.ready:
+            ended: list[outcome.Outcome[None]] = []
+
+            def load() -> None:
+                lower_priority(self._niceness)
+                ended.append(outcome.capture(self._encoder.load))
+
+            thread = threading.Thread(target=load, name="loading", daemon=True)
+            thread.start()
+            thread.join()
+            ended[0].unwrap()
+        return self._encoder.encode_query(text)
 
 
 def lower_priority(niceness: int) -> None:

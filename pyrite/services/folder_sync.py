@@ -20,14 +20,18 @@ from pathlib import Path
 from pyrite.config import Settings
 from pyrite.entries.entry import Entry
 from pyrite.entries.files import FileStamp, ReadFile, read_file, stamp_of, sweep
+from pyrite.entries.links import Link, links_of
 from pyrite.entries.paths import linked_folder
 from pyrite.entries.scanning import FoundFile, scan
-from pyrite.errors import NotFoundError, UnreadableFileError
+from pyrite.errors import FolderMissingError, UnreadableFileError
 from pyrite.storage.protocol import Storage, Writing
-from pyrite.storage.records import BULK, FileRow, KnowledgeBase, Record
+from pyrite.storage.records import BULK, INTERACTIVE, FileRow, KnowledgeBase, Record
 
 #: Files written in one transaction: long enough to be fast, short enough to let others in.
 _BATCH = 200
+
+#: So many files may have been saved by hand; more came by a checkout or a program.
+_FEW = 10
 
 #: Looks at a folder within one sync, where files change while they are read.
 _LOOKS = 3
@@ -85,6 +89,7 @@ class _Read:
     read: ReadFile
     at: float
     entry: Entry
+    links: tuple[Link, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ class _Look:
     gone: list[str]
     changed: list[FoundFile]
     leftovers: list[str]
+    #: Of what is new, in the queue.
+    priority: int = BULK
 
 
 class FolderSync:
@@ -126,7 +133,7 @@ class FolderSync:
         """How index and folder differ; nothing is written, and only what has to be is read.
 
         Raises:
-            NotFoundError: the folder is not there.
+            FolderMissingError: the folder is not there.
         """
         look = self._look(kb, full=False)
         changed = 0
@@ -136,21 +143,29 @@ class FolderSync:
         return FolderCheck(len(look.found), changed, len(look.gone), look.problems)
 
     def sync(
-        self, kb: KnowledgeBase, *, full: bool = False, progress: Progress | None = None
+        self,
+        kb: KnowledgeBase,
+        *,
+        full: bool = False,
+        attended: bool = False,
+        progress: Progress | None = None,
     ) -> SyncResult:
         """Bring the index in step with the folder.
 
         Args:
             kb: the knowledge base.
             full: read every file, whatever its stat says.
+            attended: somebody has just saved what is new, and waits for it: if it is a few files,
+                they are embedded before what came in bulk.
             progress: told of each batch.
 
         Raises:
-            NotFoundError: the folder is not there; nothing is taken for deleted.
+            FolderMissingError: the folder is not there; nothing is taken for deleted.
         """
         result = SyncResult(kb.name)
         for attempt in range(_LOOKS):
             look = self._look(kb, full=full and not attempt)
+            look.priority = INTERACTIVE if attended and len(look.changed) <= _FEW else BULK
             steady = self._bring_in_step(kb, look, result, progress)
             sweep(look.root, look.leftovers, LEFTOVER_AGE_S)
             result.problems = look.problems
@@ -166,9 +181,11 @@ class FolderSync:
     def _look(self, kb: KnowledgeBase, *, full: bool) -> _Look:
         root = Path(kb.path)
         if not root.is_dir():
-            raise NotFoundError(
+            raise FolderMissingError(
                 f"the folder {root} of the knowledge base {kb.name!r} is not there: mount it, or "
-                f"`pyrite kb remove {kb.name}`; its entries stay indexed meanwhile"
+                f"`pyrite kb remove {kb.name}`; its entries stay indexed meanwhile",
+                public=f"the folder of the knowledge base {kb.name!r} is not there; its entries "
+                "stay indexed meanwhile",
             )
         seen = scan(root)
         known = self._storage.files(kb.name)
@@ -214,7 +231,8 @@ class FolderSync:
         """The file's content; None if it cannot be read, which is noted, or has just gone."""
         try:
             read = read_file(look.root, file.path, max_bytes=self._settings.max_file_bytes)
-            return _Read(file.id, read, self._clock(), read.entry())
+            at, entry = self._clock(), read.entry()
+            return _Read(file.id, read, at, entry, links_of(entry.body))
         except FileNotFoundError:
             return None
         except UnreadableFileError as problem:
@@ -239,13 +257,13 @@ class FolderSync:
             if known == (row.digest, row.path):
                 touched.append(row)
                 continue
-            records.append(Record(kb, file.entry, row))
+            records.append(Record(kb, file.entry, row, file.links))
             if present is None or file.entry_id in result.came:
                 result.came[file.entry_id] = row.digest
             elif file.entry_id not in result.updated:
                 result.updated.append(file.entry_id)
         writing.restamp(kb, touched)
-        writing.upsert(records, priority=BULK, now=self._clock())
+        writing.upsert(records, priority=look.priority, now=self._clock())
         return steady
 
 

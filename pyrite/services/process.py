@@ -8,8 +8,26 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from pyrite.storage.records import WorkerRow
+
+class Process(Protocol):
+    """What a row of the database says of the process that wrote it."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """The computer it ran on."""
+        ...
+
+    @property
+    def process_started(self) -> str | None:
+        """What :func:`process_started` says of it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +62,8 @@ def process_started(pid: int) -> str | None:
     return None
 
 
-def is_dead(worker: WorkerRow) -> bool:
-    """Whether the worker's process is known to have ended; False where that cannot be known."""
+def is_dead(worker: Process) -> bool:
+    """Whether the process is known to have ended; False where that cannot be known."""
     if worker.host != platform.node():
         return False
     try:

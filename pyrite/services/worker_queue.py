@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from actors.lifecycle import RetryPolicy
-from actors.messages import Claim, Encoded, Statistics, WorkerState
+from actors.messages import Chunk, Claim, Encoded, Span, Statistics, WorkerState
 from actors.packing import BatchLimits
-from actors.ports import Claimed, Ending, Settled
+from actors.ports import UNOBSERVED, Claimed, Ending, Observer, Settled
 from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.entries.chunks import Splitter
+from pyrite.services.dimension import expect_stored
 from pyrite.services.embedding_service import DAY_S
 from pyrite.services.process import Identity, identity, is_dead
 from pyrite.storage.protocol import ClaimRequest, Storage
@@ -46,6 +47,7 @@ class WorkerQueue:
         identity: Identity,
         options: QueueOptions,
         clock: Callable[[], float],
+        observer: Observer = UNOBSERVED,
     ) -> None:
         self._storage = storage
         self._encoder = encoder
@@ -53,6 +55,7 @@ class WorkerQueue:
         self._identity = identity
         self._options = options
         self._clock = clock
+        self._observer = observer
         self._started_at = clock()
 
     @property
@@ -70,7 +73,9 @@ class WorkerQueue:
         self.heartbeat(Statistics())
         dead = [w.worker_id for w in self._storage.workers() if is_dead(w)]
         if dead:
-            self._storage.rescue(dead, self._options.policy, now=self._clock())
+            self._observer.rescued(
+                self._storage.rescue(dead, self._options.policy, now=self._clock())
+            )
             self._storage.retire(dead)
 
     def close(self) -> None:
@@ -91,27 +96,17 @@ class WorkerQueue:
                 urgent=urgent,
             )
         )
-        return Claimed(
-            tuple(self._claim(due) for due in rows.due), rows.next_due_s, rows.unfinished
-        )
+        if rows.rescued:
+            self._observer.rescued(rows.rescued)
+        return Claimed(tuple(self._claims(rows.due)), rows.next_due_s, rows.unfinished)
 
-    def _claim(self, due: DueEntry) -> Claim:
-        """The claim with its layout, and those of its chunks that are not yet encoded."""
-        pairs = self._splitter.split(due)
-        by_digest = {chunk.digest: chunk for _, chunk in pairs}
-        known = self._storage.known(self._model.model_id, by_digest, above=due.renew_through)
-        return Claim(
-            kb=due.kb,
-            entry_id=due.entry_id,
-            revision=due.revision,
-            token=due.token,
-            attempt=due.attempt,
-            queued_at=due.queued_at,
-            priority=due.priority,
-            layout=tuple(span for span, _ in pairs),
-            missing=tuple(chunk for chunk in by_digest.values() if chunk.digest not in known),
-            renew_through=due.renew_through,
-        )
+    def _claims(self, entries: Sequence[DueEntry]) -> Iterator[Claim]:
+        """Each claim with its layout, and those of its chunks that are not yet encoded."""
+        split = [self._splitter.split(due) for due in entries]
+        digests = {chunk.digest for pairs in split for _, chunk in pairs}
+        known = self._storage.known(self._model.model_id, digests)
+        for due, pairs in zip(entries, split, strict=True):
+            yield _claim(due, pairs, known)
 
     def settle(self, encoded: Sequence[Encoded], endings: Sequence[Ending]) -> Settled:
         """Store embeddings and end claims in one transaction."""
@@ -141,6 +136,7 @@ class WorkerQueue:
                 model=self._model.name,
                 tokens_per_s=statistics.tokens_per_s,
                 characters_per_s=statistics.characters_per_s,
+                kb=self._options.kb,
             )
         )
         self._storage.prune_events(self._options.event_retention)
@@ -148,6 +144,27 @@ class WorkerQueue:
             self._storage.collect_unused(
                 now=self._clock(), unused_s=self._options.unused_s, every_s=_COLLECT_EVERY_S
             )
+
+
+def _claim(due: DueEntry, pairs: Sequence[tuple[Span, Chunk]], known: Mapping[bytes, int]) -> Claim:
+    """The claim of an entry, given its chunks and the numbers of the embeddings there are."""
+    by_digest = {chunk.digest: chunk for _, chunk in pairs}
+    return Claim(
+        kb=due.kb,
+        entry_id=due.entry_id,
+        revision=due.revision,
+        token=due.token,
+        attempt=due.attempt,
+        queued_at=due.queued_at,
+        priority=due.priority,
+        layout=tuple(span for span, _ in pairs),
+        missing=tuple(
+            chunk
+            for digest, chunk in by_digest.items()
+            if known.get(digest, 0) <= due.renew_through
+        ),
+        renew_through=due.renew_through,
+    )
 
 
 def batch_limits(settings: Settings, encoder: TextEncoder) -> BatchLimits:
@@ -167,13 +184,25 @@ def open_queue(
     settings: Settings,
     clock: Callable[[], float],
     kb: str | None = None,
+    me: Identity | None = None,
+    observer: Observer = UNOBSERVED,
 ) -> WorkerQueue:
     """The queue of a new worker, with the entries of other models queued for this one.
+
+    Args:
+        storage: where the queue is.
+        encoder: makes the embeddings.
+        settings: how it is worked off.
+        clock: the time since the epoch.
+        kb: only the entries of this knowledge base.
+        me: the worker's name, where it has one already.
+        observer: is told what was rescued.
 
     Raises:
         ModelError: the model cannot be found, or is not what it should be.
     """
     model = storage.model(encoder.fingerprint(), encoder.name)
+    expect_stored(storage, encoder, model)
     options = QueueOptions(
         lease_s=settings.lease_s,
         policy=retry_policy(settings),
@@ -184,6 +213,6 @@ def open_queue(
     others = [each.model_id for each in storage.models() if each.model_id != model.model_id]
     if others and storage.outdated(others, kb):
         storage.reembed(kb, now=clock(), force=False, other_than=model.model_id)
-    queue = WorkerQueue(storage, encoder, model, identity(), options, clock)
+    queue = WorkerQueue(storage, encoder, model, me or identity(), options, clock, observer)
     queue.open()
     return queue

@@ -5,6 +5,7 @@ Started as ``python -m tests.integration.launcher ARGUMENTS``; by the environmen
 - ``LAUNCHER_DELAY_S``: how long each call of the model takes.
 - ``LAUNCHER_GATE``: a path. A call makes the file ``PATH.begun`` and then waits for ``PATH``.
 - ``LAUNCHER_GATED``: which call does so, ``encode`` or ``load``.
+- ``LAUNCHER_BUG``: a path. Once it exists, whoever asks whether the model is ready crashes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pyrite.cli.main import main
 from tests.fakes.encoder import FakeEncoder
 
 GATE = os.environ.get("LAUNCHER_GATE")
+BUG = os.environ.get("LAUNCHER_BUG")
 GATED = os.environ.get("LAUNCHER_GATED", "encode")
 
 
@@ -34,6 +36,16 @@ def wait_at_gate(call: str) -> None:
 
 
 class GatedEncoder(FakeEncoder):
+    @property
+    def ready(self) -> bool:
+        if BUG and Path(BUG).exists():
+            raise ZeroDivisionError("a bug in an actor")
+        return self._ready
+
+    @ready.setter
+    def ready(self, value: bool) -> None:
+        self._ready = value
+
     def load(self) -> None:
         wait_at_gate("load")
         super().load()
@@ -43,11 +55,15 @@ class GatedEncoder(FakeEncoder):
         return super().encode(texts)
 
 
+def encoder_of_environment() -> GatedEncoder:
+    return GatedEncoder(delay_s=float(os.environ.get("LAUNCHER_DELAY_S", "0")))
+
+
 if __name__ == "__main__":
     if sys.stdin.isatty():
         # From here on, Ctrl-C on this terminal is for this process.
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    encoder = GatedEncoder(delay_s=float(os.environ.get("LAUNCHER_DELAY_S", "0")))
+    encoder = encoder_of_environment()
     context.make_encoder = lambda settings: encoder
     embedding._TICK_S = 0.01
     progress.PLAIN_EVERY_S = 0.0

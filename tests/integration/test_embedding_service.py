@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Vector
 from actors.ports import EncoderUnavailableError, RefusedTextError
 from pyrite.errors import ModelError, NotFoundError
-from pyrite.services.embedding_service import EmbeddingService
+from pyrite.services.embedding_service import EmbeddingService, model_name, status_dict
 from pyrite.services.entry_files import Draft, Edit
 from pyrite.services.process import identity, is_dead, process_started
 from pyrite.storage.protocol import ClaimRequest
-from pyrite.storage.records import WorkerRow
+from pyrite.storage.records import Leader, WorkerRow
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product
 
@@ -65,12 +66,13 @@ def dead_pid() -> int:
 
 
 def test_an_entry_is_embedded_at_once(product: Product, entry: str) -> None:
+    before = product.storage.feed_bounds().last
     stored = product.embedding.embed_entry(FakeEncoder(), KB, entry)
     assert stored.embedding is Status.DONE
     assert product.is_embedded(entry)
     assert row(product) == ("done", 1, None, 0)
     assert product.storage.workers() == []
-    (event,) = product.storage.events(0, 9)
+    (event,) = product.storage.events(before, 9)
     assert (event.type, event.entry_id, event.revision) == (
         "embed_complete",
         entry,
@@ -324,3 +326,43 @@ def test_the_time_left_is_told_from_the_length_of_the_texts(product: Product) ->
     assert product.embedding.status(KB).time_left_s == pytest.approx(10.0, rel=0.01)
     product.embed()
     assert product.embedding.status().time_left_s is None
+
+
+# The status as JSON, and which worker counts
+
+
+def test_a_worker_that_embeds_one_knowledge_base_serves_nobody_else(product: Product) -> None:
+    scoped = worker_row(product, worker_id="scoped", kb=KB, heartbeat_at=time.time() + 1)
+    assert product.embedding.live_worker() is None
+    assert product.embedding.status(KB).worker == scoped
+    everything = worker_row(product, worker_id="everything")
+    assert product.embedding.live_worker() == everything
+    assert product.embedding.status("other").worker == everything
+
+
+def test_of_several_workers_the_one_with_the_right_is_shown(product: Product) -> None:
+    leading = worker_row(product, worker_id="leading")
+    worker_row(product, worker_id="here", heartbeat_at=time.time() + 1)
+    me = identity()
+    product.storage.lead(
+        Leader("leading", me.pid, me.host, me.process_started, time.time(), time.time() + 60)
+    )
+    assert product.embedding.status().worker == leading
+
+
+def test_no_path_is_in_the_status_as_json(product: Product) -> None:
+    worker_row(
+        product,
+        model="/srv/models/mine",
+        state="degraded",
+        reason="cannot read /srv/models/mine/model.bin: permission denied",
+    )
+    service = EmbeddingService(product.storage, product.tuned(model="/srv/models/mine"))
+    told = status_dict(service.status())
+    assert "/srv" not in json.dumps(told)
+    assert told["model"] == "mine"
+    worker = told["worker"]
+    assert isinstance(worker, dict)
+    assert worker["model"] == "mine"
+    assert worker["reason"] == "cannot read …: permission denied"
+    assert model_name("sentence-transformers/all-MiniLM-L6-v2").startswith("sentence-")

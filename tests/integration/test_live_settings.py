@@ -170,7 +170,8 @@ async def test_a_drain_is_refused_while_paused(product: Product) -> None:
 
 async def test_a_drain_waits_out_a_pause(product: Product) -> None:
     names = [f"n{each}" for each in range(40)]
-    fill(product, *names)
+    # In bulk: what somebody waits for would all be claimed before the pause is noticed.
+    product.fill({name: f"text of {name}" for name in names})
     file = config_of(product)
 
     def pause(_: Sequence[str]) -> None:

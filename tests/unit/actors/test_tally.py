@@ -162,3 +162,31 @@ def test_characters_are_counted_beside_tokens(clock, tally):
     clock.now += 3600
     assert tally.snapshot(1).characters_per_s == 0.0
     assert tally.snapshot(1).characters == 10
+
+
+# The observer
+
+
+class Observer:
+    def __init__(self):
+        self.seen = []
+
+    def encoded(self, texts, seconds):
+        self.seen.append(("encoded", texts, seconds))
+
+    def committed(self, seconds):
+        self.seen.append(("committed", seconds))
+
+    def rescued(self, claims):
+        self.seen.append(("rescued", claims))
+
+
+def test_an_observer_is_told_of_each_batch_and_each_commit(clock):
+    observer = Observer()
+    tally = Tally(clock, observer)
+    one, bad = claim("1", "a", "b"), claim("2", "c")
+    tally.report(Report(encoded(one), (Refused(pieces(bad)[0], "why"),), encode_s=2.0))
+    # Nothing was encoded for a claim whose chunks all had been before.
+    tally.report(Report(ready=(claim("3"),)))
+    tally.settled((), Settled(), 0.25)
+    assert observer.seen == [("encoded", 3, 2.0), ("committed", 0.25)]

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyrite.entries.outline import GLUE, Leaf, common, finer, halves, merge, outline, trim
+from pyrite.entries.outline import (
+    GLUE,
+    Leaf,
+    common,
+    finer,
+    halves,
+    headings_over,
+    merge,
+    outline,
+    trim,
+)
 
 MARKS = st.text(st.sampled_from("#>-*1.|`~=:ab \t\n\r\0\x0b\x0c\x85\u2028é字<![]()"), max_size=80)
 
@@ -137,3 +147,9 @@ def test_what_is_meant_to_be_hard_is_read_all_the_same(text):
     leaves = outline(text)
     assert leaves[0].start == 0
     assert leaves[-1].end == len(text)
+
+
+@given(MARKS)
+@settings(max_examples=300, deadline=None)
+def test_a_text_is_known_to_have_no_heading_without_being_parsed(text):
+    assert headings_over(text) == common(outline(text))

@@ -1,0 +1,256 @@
+"""Folders that are followed: what is saved is indexed, once, and what Pyrite wrote is no news."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trio.lowlevel
+from watchfiles import Change, awatch
+
+from actors.lifecycle import Status
+from pyrite.server.node import Node
+from pyrite.services import folder_watch
+from pyrite.services.entry_files import Draft
+from pyrite.services.folder_sync import SyncResult
+from pyrite.services.folder_watch import FolderWatch, by_folder
+from pyrite.storage.records import BULK, INTERACTIVE
+from tests.fakes.encoder import FakeEncoder
+from tests.integration.hands import KB, LONG, Product
+
+
+class Following:
+    """A watch that runs, and what it did."""
+
+    def __init__(self, product: Product, kb: str | None = None) -> None:
+        self.send, self.results = trio.open_memory_channel[SyncResult](1000)
+        self.watch = FolderWatch(
+            *(product.storage, product.folders),
+            kb=kb,
+            synced=self.send.send_nowait,
+            max_bytes=product.settings.max_file_bytes,
+        )
+
+    async def until(self, *ids: str, what: str = "created") -> list[SyncResult]:
+        """Syncs until these entries, and no others, came or went."""
+        seen: list[SyncResult] = []
+        found: set[str] = set()
+        while found < set(ids):
+            seen.append(await self.results.receive())
+            found |= set(getattr(seen[-1], what))
+        assert found == set(ids)
+        return seen
+
+
+@asynccontextmanager
+async def following(product: Product, kb: str | None = None) -> AsyncIterator[Following]:
+    made = Following(product, kb)
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(made.watch.run)
+            # It listens once it tells of something; how many of these it takes is all the same.
+            while not product.storage.files(KB):
+                product.write("first.md")
+                with trio.move_on_after(0.1):
+                    await made.until("first")
+                    break
+                (product.folder / "first.md").unlink()
+            yield made
+            nursery.cancel_scope.cancel()
+
+
+def priorities(product: Product) -> dict[str, int]:
+    with product.storage._db.read() as conn:
+        return dict(conn.execute("SELECT entry_id, priority FROM embed_queue"))
+
+
+async def test_what_is_saved_changed_moved_and_deleted_is_told(product: Product) -> None:
+    async with following(product) as watch:
+        product.write("a.md", "one")
+        await watch.until("a")
+        product.write("a.md", "two")
+        await watch.until("a", what="updated")
+        (product.folder / "a.md").rename(product.folder / "b.md")
+        (result, *_) = await watch.until(("a", "b"), what="renamed")
+        assert not result.created
+        assert not result.deleted
+        (product.folder / "b.md").unlink()
+        await watch.until("b", what="deleted")
+    assert set(product.storage.files(KB)) == {"first"}
+
+
+async def test_a_folder_that_comes_or_goes_takes_its_files_along(
+    product: Product, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "x.md").write_text("x")
+    async with following(product) as watch:
+        shutil.move(outside, product.folder / "sub")
+        await watch.until("sub/x")
+        shutil.move(product.folder / "sub", outside)
+        await watch.until("sub/x", what="deleted")
+
+
+async def test_a_few_files_go_before_the_bulk_and_many_do_not(product: Product) -> None:
+    async with following(product) as watch:
+        product.write("few.md")
+        await watch.until("few")
+        many = [f"many-{number}" for number in range(300)]
+        staged = product.home / "staged"
+        staged.mkdir()
+        for name in many:
+            (staged / f"{name}.md").write_text(name)
+        staged.rename(product.folder / "many")
+        syncs = await watch.until(*(f"many/{name}" for name in many))
+        assert len(syncs) == 1
+    found = priorities(product)
+    assert found["few"] == INTERACTIVE
+    assert {found[f"many/{name}"] for name in many} == {BULK}
+
+
+async def test_what_pyrite_wrote_itself_is_no_news(product: Product) -> None:
+    watch = Following(product).watch
+    written = product.kbs.create_entry(KB, Draft("Own", body="text"))
+    path = str(written.path)
+    assert watch._sync_if_news(product.kb, ((Change.added, path),)) is None
+    written.path.write_text("edited")
+    result = watch._sync_if_news(product.kb, ((Change.modified, path),))
+    assert result is not None
+    assert result.updated == ["own"]
+    product.kbs.delete_entry(KB, "own")
+    assert watch._sync_if_news(product.kb, ((Change.deleted, path),)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "news"),
+    [
+        (Change.added, "new.md", True),
+        (Change.modified, "known.md", False),
+        (Change.modified, "other.md", True),
+        (Change.deleted, "gone.md", True),
+        (Change.deleted, "never.md", False),
+        (Change.modified, "too-large.md", True),
+        (Change.modified, "folder", False),
+        (Change.added, "folder", True),
+        (Change.deleted, "folder-that-went", True),
+        (Change.added, "picture.png", False),
+    ],
+)
+def test_what_is_news(product: Product, change: Change, name: str, news: bool) -> None:
+    for each in ("known.md", "other.md", "gone.md"):
+        product.write(each)
+    product.folders.sync(product.kb)
+    product.write("other.md", "another text")
+    (product.folder / "gone.md").unlink()
+    product.write("new.md")
+    product.write("too-large.md", "x" * 11)
+    product.write("picture.png")
+    (product.folder / "folder").mkdir()
+    watch = FolderWatch(product.storage, product.folders, max_bytes=10)
+    watch._max_bytes = 12 if name in {"known.md", "other.md"} else 10
+    assert watch._is_news(product.kb, change, str(product.folder / name)) is news
+
+
+def test_hints_go_to_the_innermost_folder_and_hidden_ones_nowhere() -> None:
+    hints = [
+        (Change.added, path)
+        for path in ("/a/x.md", "/a/b/y.md", "/a/.git/z", "/a/b/.hidden.md", "/ab/x.md", "/a")
+    ]
+    assert by_folder(hints, ["/a", "/a/b"]) == {
+        "/a": [(Change.added, "/a/x.md")],
+        "/a/b": [(Change.added, "/a/b/y.md")],
+    }
+
+
+async def test_a_knowledge_base_registered_meanwhile_is_followed(
+    product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_watch, "_LOOK_S", 0.01)
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "old.md").write_text("old")
+    async with following(product) as watch:
+        product.kbs.add_kb("more", more)
+        await watch.until("old")
+        # Another folder in its place is followed as well.
+        more.rename(tmp_path / "away")
+        shutil.copytree(product.folder, more)
+        await watch.until("first")
+        (more / "new.md").write_text("new")
+        await watch.until("new")
+
+
+async def test_one_of_several_can_be_followed_alone(product: Product, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    product.kbs.add_kb("more", more)
+    async with following(product, KB) as watch:
+        (more / "x.md").write_text("x")
+        product.write("y.md")
+        await watch.until("y")
+    assert product.storage.files("more") == {}
+
+
+async def test_where_the_system_cannot_tell_folders_are_read(
+    product: Product, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def limited(*paths: str, force_polling: bool, **given: object) -> object:
+        if not force_polling:
+            raise OSError(28, "No space left on device")
+        return awatch(*paths, force_polling=True, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(folder_watch, "awatch", limited)
+    monkeypatch.setattr(folder_watch, "_READ_MS", 10)
+    async with following(product) as watch:
+        product.write("a.md")
+        await watch.until("a")
+    assert "fs.inotify.max_user_watches" in caplog.text
+
+
+async def test_the_server_embeds_what_an_editor_saves(product: Product) -> None:
+    node = Node(product.settings, product.open(), FakeEncoder())
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.run)
+            with node.feed.listening() as listener:
+                product.write("saved.md", "text")
+                seen: set[str] = set()
+                while "embed_complete" not in seen:
+                    taken = await node.feed.take(listener)
+                    seen |= {message.type for message in taken if message.seq is not None}
+            node.stop()
+    assert product.entry("saved").embedding is Status.DONE
+
+
+@pytest.mark.process
+def test_the_command_follows_until_ctrl_c(product: Product) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.launcher", "index", "watch", "--json"],
+        env={**os.environ, "PYRITE_HOME": str(product.settings.home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        assert json.loads(process.stdout.readline())["created"] == []
+        assert "following" in process.stderr.readline()
+        product.write("saved.md", "text")
+        assert json.loads(process.stdout.readline())["created"] == ["saved"]
+        while product.entry("saved").embedding is not Status.DONE:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 128 + signal.SIGINT
+    assert product.storage.leader() is None
