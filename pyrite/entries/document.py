@@ -89,6 +89,16 @@ def update(
     return _encoded(text)
 
 
+def lines_above_body(raw: bytes) -> int:
+    """Return how many lines of a file stand before its entry's body.
+
+    Raises:
+        DocumentError: the bytes are not UTF-8 text.
+    """
+    parts = split(_decoded(raw))
+    return str(replace(parts, rest=_separated(parts)[0])).count("\n")
+
+
 def _says(present: Mapping[str, JSON], name: str, value: JSON) -> bool:
     """Whether a field reads as this value already, however it is written."""
     old = present.get(name)

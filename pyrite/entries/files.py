@@ -213,14 +213,16 @@ class PreparedFile:
         self.discard()
 
 
-def prepare(path: Path, raw: bytes, mode_from: Path | None = None) -> PreparedFile:
+def prepare(
+    path: Path, raw: bytes | Iterable[bytes], mode_from: Path | None = None
+) -> PreparedFile:
     """Write a file completely, under a hidden name in the folder where it is to be.
 
     Missing folders are made, durably. An OSError passes through, and nothing is left behind.
 
     Args:
         path: where the file is to be, as `resolve` gives it.
-        raw: its content.
+        raw: its content, or the pieces of it.
         mode_from: the existing file whose permissions it gets; without one, the usual ones.
     """
     _make_folder(path.parent)
@@ -231,9 +233,10 @@ def prepare(path: Path, raw: bytes, mode_from: Path | None = None) -> PreparedFi
         if mode_from is not None:
             with suppress(FileNotFoundError):
                 temporary.chmod(stat.S_IMODE(mode_from.stat().st_mode))
-        view = memoryview(raw)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        for piece in [raw] if isinstance(raw, bytes) else raw:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
     except BaseException:
         prepared.discard()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyrite.entries import document
-from pyrite.entries.entry import DEFAULT_TYPE, JSON, tags_of
-from pyrite.entries.files import FileStamp, ReadFile, stamp_of
+from pyrite.entries.entry import DEFAULT_TYPE, JSON, Entry, tags_of
+from pyrite.entries.files import FileStamp, ReadFile, digest_of, stamp_of
 from pyrite.entries.frontmatter import DocumentError
-from pyrite.entries.paths import ENDINGS
+from pyrite.entries.paths import ENDINGS, check_id, resolve, slug
 from pyrite.errors import ConflictError, InvalidEntryError, UnreadableFileError, WriteError
+from pyrite.storage.records import FileRow, Record
 
 #: What a new file's name ends in.
 ENDING = ".md"
@@ -33,6 +34,14 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A new entry whose file is there already, elsewhere: these bytes, which can be read as one."""
+
+    id: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Edit:
     """Changes to an entry; what is not named stays as it is, byte for byte."""
 
@@ -45,12 +54,45 @@ class Edit:
     untags: Collection[str] = ()
 
 
-def created(draft: Draft) -> bytes:
-    """The file of a new entry.
+#: An edit that depends on what the entry is when it is made.
+Editor = Callable[[Entry], Edit]
+
+
+@dataclass(frozen=True, slots=True)
+class NewFile:
+    """The file that a new entry is to have."""
+
+    id: str
+    #: Relative to the knowledge base's folder.
+    relative: str
+    path: Path
+    raw: bytes
+
+
+def new_file(root: Path, draft: Draft | Verbatim, max_bytes: int) -> NewFile:
+    """What to write for a new entry, and where; nothing is written yet.
 
     Raises:
-        InvalidEntryError: a field cannot be written.
+        InvalidEntryError: the id or a field cannot be used, or it is too large.
+        ConflictError: a file of another ending is there already.
     """
+    entry_id = check_id(_id_of(draft))
+    path = resolve(root, entry_id + ENDING)
+    check_other_endings(root, entry_id)
+    raw = draft.raw if isinstance(draft, Verbatim) else _raw_of(draft)
+    check_size(raw, max_bytes)
+    return NewFile(entry_id, entry_id + ENDING, path, raw)
+
+
+def _id_of(draft: Draft | Verbatim) -> str:
+    if draft.id is not None:
+        return draft.id
+    if not draft.title.strip():
+        raise InvalidEntryError("an entry needs a title, or an id to go by")
+    return slug(draft.title)
+
+
+def _raw_of(draft: Draft) -> bytes:
     return document.create(
         type=draft.type,
         title=draft.title,
@@ -61,13 +103,29 @@ def created(draft: Draft) -> bytes:
     )
 
 
-def edited(read: ReadFile, edit: Edit) -> bytes:
+def record_of(
+    kb: str, entry_id: str, relative: str, raw: bytes, stamp: FileStamp, now: float
+) -> Record:
+    """What the index is told of a file that was written just now."""
+    file = FileRow.read_at(now, entry_id, relative, digest_of(raw), stamp)
+    return Record(kb, document.read(raw, entry_id), file)
+
+
+def already_there(kb: str, entry_id: str) -> ConflictError:
+    """What to say of a new entry whose id is another's."""
+    message = f"the entry {entry_id!r} exists already in {kb!r}"
+    return ConflictError(f"{message}; `pyrite update` changes it", public=message)
+
+
+def edited(read: ReadFile, edit: Edit | Editor) -> bytes:
     """The file with the edit made.
 
     Raises:
         InvalidEntryError: a field cannot be written.
         UnreadableFileError: the file as it is cannot be read as an entry.
     """
+    if not isinstance(edit, Edit):
+        edit = edit(read.entry())
     changes = dict(edit.changes)
     if edit.tags or edit.untags:
         present = tags_of(changes["tags"]) if "tags" in changes else read.entry().tags
@@ -109,4 +167,7 @@ def writing_to(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WriteError(f"{path} cannot be written: {error.strerror}") from error
+        raise WriteError(
+            f"{path} cannot be written: {error.strerror}",
+            public=f"the file of {path.stem!r} cannot be written: {error.strerror}",
+        ) from error

@@ -89,6 +89,22 @@ def pending(
     return Pending(waiting, failed, age)
 
 
+def check_revision(revision: int) -> None:
+    """Refuse a number that no write can have.
+
+    Raises:
+        NotFoundError: there has been no such write.
+    """
+    if abs(revision) > _MOST_REVISION:
+        raise NotFoundError(f"there is no revision {revision}")
+
+
+def outcome_of(status: Status | None, waited_s: float, timeout_s: float) -> Outcome | None:
+    """What has come of waiting for a write whose status is now this; None is to wait on."""
+    outcome = _OUTCOMES.get(status)
+    return Outcome.TIMED_OUT if outcome is None and waited_s >= timeout_s else outcome
+
+
 def wait(
     storage: Storage,
     model_id: int | None,
@@ -103,15 +119,12 @@ def wait(
     Raises:
         NotFoundError: there has been no such write.
     """
-    if abs(revision) > _MOST_REVISION:
-        raise NotFoundError(f"there is no revision {revision}")
+    check_revision(revision)
     started = now()
     while True:
         status = storage.revision_status(revision, model_id)
-        outcome = _OUTCOMES.get(status)
         waited = now() - started
-        if outcome is None and waited >= timeout_s:
-            outcome = Outcome.TIMED_OUT
+        outcome = outcome_of(status, waited, timeout_s)
         if outcome is not None:
             return Waited(revision, outcome, waited)
         pause(min(_LOOK_S, timeout_s - waited))

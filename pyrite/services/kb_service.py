@@ -10,41 +10,42 @@ next sync puts right. No moment exists in which an entry is indexed but not queu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from actors.lifecycle import Status
 from pyrite.config import Settings
-from pyrite.entries import document
 from pyrite.entries.files import (
     FileStamp,
     PreparedFile,
     ReadFile,
-    digest_of,
     prepare,
     read_file,
     remove,
     sync_folder,
 )
-from pyrite.entries.paths import check_id, resolve, slug
-from pyrite.errors import ConflictError, InvalidEntryError, NotFoundError
+from pyrite.entries.paths import check_id, resolve
+from pyrite.errors import ConflictError, NotFoundError, RevisionError
+from pyrite.services.bulk import Creation, create_many
 from pyrite.services.entry_files import (
-    ENDING,
     Draft,
     Edit,
-    check_other_endings,
+    Editor,
+    Verbatim,
+    already_there,
     check_size,
-    created,
     edited,
+    new_file,
+    record_of,
     stamp_now,
     writing_to,
 )
 from pyrite.services.knowledge_bases import KnowledgeBases
 from pyrite.services.query import check_filters
 from pyrite.storage.protocol import EVERYTHING, Storage, Writing
-from pyrite.storage.records import INTERACTIVE, FileRow, Filters, Record, StoredEntry
+from pyrite.storage.records import INTERACTIVE, FileRow, Filters, StoredEntry
 
 #: How often a write is tried again when another writer was faster.
 _TRIES = 5
@@ -122,41 +123,47 @@ class KBService(KnowledgeBases):
             InvalidEntryError: the id or a field cannot be used.
             ConflictError: an entry or a file is there already.
         """
-        root = self.folder(kb)
-        if draft.id is None and not draft.title.strip():
-            raise InvalidEntryError("an entry needs a title, or an id to go by")
-        entry_id = check_id(slug(draft.title) if draft.id is None else draft.id)
-        relative = entry_id + ENDING
-        path = resolve(root, relative)
-        check_other_endings(root, entry_id)
-        raw = created(draft)
-        check_size(raw, self._settings.max_file_bytes)
-        with writing_to(path), prepare(path, raw) as prepared:
+        new = new_file(self.folder(kb), draft, self._settings.max_file_bytes)
+        with writing_to(new.path), prepare(new.path, new.raw) as prepared:
             with self._storage.writing() as writing:
-                if writing.file(kb, entry_id) is not None:
-                    raise ConflictError(
-                        f"the entry {entry_id!r} exists already in {kb!r}; "
-                        "`pyrite update` changes it"
-                    )
-                revision = self._index(writing, kb, entry_id, relative, raw, prepared.create())
+                if writing.file(kb, new.id) is not None:
+                    raise already_there(kb, new.id)
+                revision = self._index(
+                    writing, kb, new.id, new.relative, new.raw, prepared.create()
+                )
             prepared.sync_folder()
-        return self._written(WriteResult(kb, entry_id, revision, path))
+        return self._written(WriteResult(kb, new.id, revision, new.path))
+
+    def create_entries(self, kb: str, drafts: Sequence[Draft | Verbatim]) -> list[Creation]:
+        """Write many new entries, each as :meth:`create_entry` does, and queue them as bulk work.
+
+        Returns:
+            What became of each, in order. One that cannot be written keeps no other from it.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        root = self.folder(kb)
+        most = self._settings.max_file_bytes
+        creations = create_many(self._storage, kb, root, drafts, most, self._clock)
+        self._woken()
+        return creations
 
     def update_entry(
-        self, kb: str, entry_id: str, edit: Edit, *, expected_revision: int | None = None
+        self, kb: str, entry_id: str, edit: Edit | Editor, *, expected_revision: int | None = None
     ) -> WriteResult:
         """Edit an entry's file, index it and queue it; an edit that changes nothing does neither.
 
         Args:
             kb: the knowledge base.
             entry_id: the entry.
-            edit: what to change.
+            edit: what to change, or what says so once the entry has been read.
             expected_revision: refuse if the entry is no longer at this revision.
 
         Raises:
             NotFoundError: there is no such entry.
             InvalidEntryError: a field cannot be used.
-            ConflictError: the entry is at another revision than expected.
+            RevisionError: the entry is at another revision than expected.
             UnreadableFileError: the file as it is cannot be read as an entry.
         """
         root = self.folder(kb)
@@ -177,7 +184,7 @@ class KBService(KnowledgeBases):
 
         Raises:
             NotFoundError: there is no such entry.
-            ConflictError: the entry is at another revision than expected, or its file has been
+            RevisionError: the entry is at another revision than expected, or its file has been
                 changed since.
         """
         root = self.folder(kb)
@@ -196,6 +203,7 @@ class KBService(KnowledgeBases):
         # The folder may have gone with the file, by another hand.
         with writing_to(path), suppress(FileNotFoundError):
             sync_folder(path.parent)
+        self._woken()
 
     def _replace(
         self,
@@ -239,7 +247,8 @@ class KBService(KnowledgeBases):
             return stored.path, read_file(root, stored.path, max_bytes=limit)
         except FileNotFoundError as error:
             raise NotFoundError(
-                f"the file {stored.path} of {entry_id!r} is gone; `pyrite index sync` takes note"
+                f"the file {stored.path} of {entry_id!r} is gone; `pyrite index sync` takes note",
+                public=f"the file of {entry_id!r} is gone; the next sync takes note",
             ) from error
 
     def _check_as_indexed(self, root: Path, row: tuple[int, FileRow]) -> None:
@@ -255,33 +264,37 @@ class KBService(KnowledgeBases):
     ) -> int:
         """Write an entry's index row and queue row; returns the new revision."""
         now = self._clock()
-        file = FileRow.read_at(now, entry_id, path, digest_of(raw), stamp)
-        record = Record(kb, document.read(raw, entry_id), file)
+        record = record_of(kb, entry_id, path, raw, stamp, now)
         (revision,) = writing.upsert([record], priority=INTERACTIVE, now=now)
         return revision
 
     def _written(self, result: WriteResult) -> WriteResult:
+        self._woken()
+        return result
+
+    def _woken(self) -> None:
         if self._wake is not None:
             self._wake()
-        return result
 
 
 def _check_revision(entry_id: str, revision: int, expected: int | None) -> None:
     if expected is not None and revision != expected:
-        raise ConflictError(
+        raise RevisionError(
             f"{entry_id!r} is at revision {revision}, not {expected}: somebody has changed it; "
             "read it again"
         )
 
 
-def _changed_outside(entry_id: str, revision: int) -> ConflictError:
-    return ConflictError(
-        f"the file of {entry_id!r} was changed outside Pyrite since revision {revision}; "
-        "run `pyrite index sync` and look at it again"
+def _changed_outside(entry_id: str, revision: int) -> RevisionError:
+    message = f"the file of {entry_id!r} was changed outside Pyrite since revision {revision}; "
+    return RevisionError(
+        f"{message}run `pyrite index sync` and look at it again",
+        public=f"{message}sync the knowledge base and look at it again",
     )
 
 
 def _no_entry(kb: str, entry_id: str) -> NotFoundError:
+    message = f"there is no entry {entry_id!r} in {kb!r}"
     return NotFoundError(
-        f"there is no entry {entry_id!r} in {kb!r}; `pyrite list --kb {kb}` shows those there are"
+        f"{message}; `pyrite list --kb {kb}` shows those there are", public=message
     )

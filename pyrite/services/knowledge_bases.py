@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyrite.entries.paths import check_id
-from pyrite.errors import InvalidEntryError, NotFoundError
+from pyrite.errors import FolderMissingError, InvalidEntryError, NotFoundError
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import KnowledgeBase
 
@@ -25,24 +25,40 @@ class KnowledgeBases:
             InvalidEntryError: the name cannot be used, or the folder is none.
             ConflictError: the name is another folder's, or the folder has another name.
         """
-        if check_id(name) != name or "/" in name:
-            raise InvalidEntryError(
-                f"{name!r} cannot name a knowledge base: use letters, digits, '-' and '_'"
-            )
+        self.check_name(name)
         try:
             path = folder.expanduser().resolve(strict=True)
             str(path).encode()
         except OSError as error:
-            raise InvalidEntryError(f"{folder} is not there: {error.strerror}") from error
-        except (RuntimeError, UnicodeEncodeError) as error:
-            raise InvalidEntryError(f"{str(folder)!a} cannot be used: {error}") from error
+            raise InvalidEntryError(
+                f"{folder} is not there: {error.strerror}",
+                public=f"the folder is not there: {error.strerror}",
+            ) from error
+        except (RuntimeError, ValueError) as error:
+            raise InvalidEntryError(
+                f"{str(folder)!a} cannot be used: {error}", public="the folder cannot be used"
+            ) from error
         if not path.is_dir():
-            raise InvalidEntryError(f"{folder} is a file; a knowledge base is a folder")
+            raise InvalidEntryError(
+                f"{folder} is a file; a knowledge base is a folder",
+                public="the path is a file's; a knowledge base is a folder",
+            )
         for kb in self._storage.kbs():
             if (kb.name, kb.path) == (name, str(path)):
                 return kb
         self._storage.add_kb(name, str(path), now=self._clock())
         return self.kb(name)
+
+    def check_name(self, name: str) -> None:
+        """Refuse what cannot name a knowledge base.
+
+        Raises:
+            InvalidEntryError: the name cannot be used.
+        """
+        if check_id(name) != name or "/" in name:
+            raise InvalidEntryError(
+                f"{name!r} cannot name a knowledge base: use letters, digits, '-' and '_'"
+            )
 
     def kbs(self) -> list[KnowledgeBase]:
         """All knowledge bases by name."""
@@ -57,9 +73,8 @@ class KnowledgeBases:
         for kb in self._storage.kbs():
             if kb.name == name:
                 return kb
-        raise NotFoundError(
-            f"there is no knowledge base {name!r}; `pyrite kb list` shows those there are"
-        )
+        message = f"there is no knowledge base {name!r}"
+        raise NotFoundError(f"{message}; `pyrite kb list` shows those there are", public=message)
 
     def remove_kb(self, name: str) -> None:
         """Forget a knowledge base; its files stay as they are.
@@ -74,12 +89,14 @@ class KnowledgeBases:
         """A knowledge base's folder.
 
         Raises:
-            NotFoundError: there is no such knowledge base, or its folder is not there.
+            NotFoundError: there is no such knowledge base.
+            FolderMissingError: its folder is not there.
         """
         root = Path(self.kb(kb).path)
         if not root.is_dir():
-            raise NotFoundError(
+            raise FolderMissingError(
                 f"the folder {root} of the knowledge base {kb!r} is not there; mount it, or "
-                f"`pyrite kb remove {kb}`"
+                f"`pyrite kb remove {kb}`",
+                public=f"the folder of the knowledge base {kb!r} is not there",
             )
         return root

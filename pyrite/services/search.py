@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyrite.errors import ModelError
+from pyrite.services.dimension import require_stored
 from pyrite.services.excerpts import Excerpt, densest, excerpt
 from pyrite.services.freshness import Freshness, Pending, Waited, freshness_of, pending, wait
 from pyrite.services.query import Mode, SearchRequest, words_of
@@ -21,7 +22,7 @@ from pyrite.services.ranking import POOL, Key, fused, places, ranked
 
 if TYPE_CHECKING:
     from pyrite.config import Settings
-    from pyrite.encoders.protocol import TextEncoder
+    from pyrite.encoders.protocol import QueryEncoder
     from pyrite.services.neighbourhood import Near, Neighbourhood
     from pyrite.storage.protocol import Storage
     from pyrite.storage.records import Model, Passage, WordQuery
@@ -120,7 +121,7 @@ class SearchService:
     def __init__(
         self,
         storage: Storage,
-        encoder: TextEncoder,
+        encoder: QueryEncoder,
         settings: Settings,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -142,9 +143,7 @@ class SearchService:
         request.check()
         waited = None
         if request.wait_for is not None and request.mode is not Mode.KEYWORD:
-            model = self._model()
-            model_id = None if model is None else model.model_id
-            waited = wait(self._storage, model_id, request.wait_for, request.timeout_s)
+            waited = wait(self._storage, self.model_id, request.wait_for, request.timeout_s)
         words = words_of(request.query)
         found, warning = self._find(request, words)
         scores = found.ordered(request.mode)
@@ -185,6 +184,7 @@ class SearchService:
         if not neighbourhood.refresh():
             return {}
         vector = self._encoder.encode_query(request.query)
+        require_stored(self._storage, vector, neighbourhood.model)
         return neighbourhood.nearest(vector, request.filters, pool)
 
     def neighbourhood(self) -> Neighbourhood:
@@ -200,6 +200,12 @@ class SearchService:
             model = self._storage.model(self._encoder.fingerprint(), self._encoder.name)
             self._opened = open_neighbourhood(self._storage, model, self._settings)
         return self._opened
+
+    @property
+    def model_id(self) -> int | None:
+        """The number of the model in use; None where it has embedded nothing yet."""
+        model = self._model()
+        return None if model is None else model.model_id
 
     def _model(self) -> Model | None:
         """The model in use; by its name alone as long as nothing else was needed of it."""

@@ -1,0 +1,1 @@
+"""The service: a REST API and a live feed over the services, with the pipeline behind them."""

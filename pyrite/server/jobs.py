@@ -1,0 +1,244 @@
+"""Long work that a client asked for: it runs on, and can be asked after."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Protocol, TypeVar, TypeVarTuple
+
+import trio
+
+from pyrite.entries.paths import entry_id
+from pyrite.errors import FolderMissingError, NotFoundError, PyriteError
+from pyrite.redaction import without_paths
+from pyrite.server.problems import ProblemError
+from pyrite.services.folder_sync import FolderSync, SyncResult
+from pyrite.services.knowledge_bases import KnowledgeBases
+from pyrite.services.process import identity, is_dead
+from pyrite.storage.protocol import Storage
+from pyrite.storage.records import JobRow
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+#: How often a job's progress is written down, at most, in seconds.
+_NOTE_S = 0.25
+
+#: Jobs that may wait for :meth:`Jobs.run` to begin.
+_WAITING = 100
+
+#: The one kind there is.
+SYNC = "sync"
+
+#: How long a stop waits for the last word on a job, in seconds.
+_LAST_NOTE_S = 2.0
+
+#: Files that could not be read that a job's result names; `problem_count` has their number.
+_MOST_PROBLEMS = 100
+
+
+class Hop(Protocol):
+    """Calls what blocks in a thread."""
+
+    def __call__(self, function: Callable[[*Ts], T], *args: *Ts) -> Awaitable[T]:
+        """The function's result."""
+        ...
+
+
+class Jobs:
+    """The jobs of one process, and a look at those of all."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        kbs: KnowledgeBases,
+        sync: FolderSync,
+        hop: Hop,
+        *,
+        clock: Callable[[], float] = time.time,
+        wrote: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._storage = storage
+        self._kbs = kbs
+        self._sync = sync
+        self._hop = hop
+        self._clock = clock
+        self._wrote = wrote
+        self._me = identity()
+        self._starting = trio.Lock()
+        self._send, self._receive = trio.open_memory_channel[tuple[JobRow, bool]](_WAITING)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Do what is asked for until cancelled; what is in hand then has failed, and says so."""
+        async with trio.open_nursery() as nursery, self._receive:
+            task_status.started()
+            async for job, full in self._receive:
+                nursery.start_soon(self._run, job, full)
+
+    async def start_sync(self, kb: str | None = None, *, full: bool = False) -> tuple[JobRow, bool]:
+        """Begin to bring one knowledge base or all in step with their folders.
+
+        Returns:
+            The job, and whether it is new: one that runs already for as much is not run twice.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        async with self._starting:
+            if kb is not None:
+                await self._hop(self._kbs.kb, kb)
+            for job in await self.jobs():
+                if (job.kind, job.kb, job.state) == (SYNC, kb, "running"):
+                    return job, False
+            job = self._new(kb)
+            await self._hop(self._storage.put_job, job)
+            try:
+                self._send.send_nowait((job, full))
+            except (trio.WouldBlock, trio.BrokenResourceError) as error:
+                busy = isinstance(error, trio.WouldBlock)
+                reason = "too many jobs wait already" if busy else "the server is stopping"
+                await self._put(replace(job, state="failed", error=reason))
+                raise ProblemError(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "Busy" if busy else "Stopping", reason
+                ) from None
+            return job, True
+
+    async def jobs(self) -> list[JobRow]:
+        """All that are remembered, newest first; what a dead process left has failed."""
+        return await self._hop(self._jobs)
+
+    async def job(self, job_id: str) -> JobRow:
+        """One of them.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        for job in await self.jobs():
+            if job.job_id == job_id:
+                return job
+        raise NotFoundError(f"there is no job {job_id!r}")
+
+    def _jobs(self) -> list[JobRow]:
+        return [
+            replace(job, state="failed", error="the process that did it has ended")
+            if job.state == "running" and is_dead(job)
+            else job
+            for job in self._storage.jobs()
+        ]
+
+    def _new(self, kb: str | None) -> JobRow:
+        now = self._clock()
+        return JobRow(
+            job_id=secrets.token_hex(8),
+            kind=SYNC,
+            kb=kb,
+            state="running",
+            done=0,
+            total=None,
+            result=None,
+            error=None,
+            created_at=now,
+            updated_at=now,
+            pid=self._me.pid,
+            host=self._me.host,
+            process_started=self._me.process_started,
+        )
+
+    async def _run(self, job: JobRow, full: bool) -> None:
+        """Do a job; whatever becomes of it is written down."""
+        work = _Sync(self._storage, self._kbs, self._sync, self._clock, job, full=full)
+        try:
+            job = await self._hop(work.run)
+        except PyriteError as error:
+            job = replace(job, state="failed", error=error.public)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_NOTE_S):
+                await self._put(replace(job, state="failed", error="the server was stopped"))
+            raise
+        except Exception:
+            # The service ends by it; its log has the reason.
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_NOTE_S):
+                await self._put(replace(job, state="failed", error="the server failed"))
+            raise
+        self._wrote()
+        await self._put(job)
+
+    async def _put(self, job: JobRow) -> None:
+        await self._hop(self._storage.put_job, replace(job, updated_at=self._clock()))
+
+
+class _Sync:
+    """A sync under way, in a thread."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        kbs: KnowledgeBases,
+        sync: FolderSync,
+        clock: Callable[[], float],
+        job: JobRow,
+        *,
+        full: bool,
+    ) -> None:
+        self._storage = storage
+        self._kbs = kbs
+        self._sync = sync
+        self._clock = clock
+        self._job = job
+        self._full = full
+        self._before = 0
+
+    def run(self) -> JobRow:
+        """Sync, and say what came of it.
+
+        Raises:
+            NotFoundError: the one knowledge base, or its folder, is not there.
+        """
+        kb = self._job.kb
+        results: list[SyncResult] = []
+        missing: list[str] = []
+        for each in self._kbs.kbs() if kb is None else [self._kbs.kb(kb)]:
+            try:
+                results.append(self._sync.sync(each, full=self._full, progress=self._progress))
+            except FolderMissingError as error:
+                if kb is not None:
+                    raise
+                missing.append(error.public)
+            self._before = self._job.done
+        result = {"kbs": [_told(result) for result in results], "errors": missing}
+        done = self._job.done
+        return replace(self._job, state="done", done=done, total=done, result=json.dumps(result))
+
+    def _progress(self, done: int, total: int) -> None:
+        """Note how far it is; a service that stops ends the sync here, between two batches."""
+        trio.from_thread.check_cancelled()
+        now = self._clock()
+        self._job = replace(self._job, done=self._before + done, total=self._before + total)
+        if now - self._job.updated_at >= _NOTE_S:
+            self._job = replace(self._job, updated_at=now)
+            self._storage.put_job(self._job)
+
+
+def _told(result: SyncResult) -> dict[str, object]:
+    """What a sync did, without paths: a file is called by the id that it has or would have."""
+    return {
+        "kb": result.kb,
+        "created": len(result.created),
+        "updated": len(result.updated),
+        "renamed": len(result.renamed),
+        "deleted": len(result.deleted),
+        "unchanged": result.unchanged,
+        "problem_count": len(result.problems),
+        "problems": [
+            {
+                "id": entry_id(problem.path),
+                "line": problem.line,
+                "reason": without_paths(problem.reason),
+            }
+            for problem in result.problems[:_MOST_PROBLEMS]
+        ],
+    }

@@ -1,0 +1,226 @@
+"""``pyrite serve``: the node, HTTP and the signals in one Trio run, under one supervision.
+
+Whatever crashes takes everything with it; what went wrong is logged, and the exit code is not
+0, so that a supervisor starts the service again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
+from typing import NoReturn
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve as serve_http
+
+from actors.pipeline import cause
+from pyrite.config import Settings
+from pyrite.encoders.choose import encoder_of
+from pyrite.encoders.protocol import TextEncoder
+from pyrite.errors import PyriteError
+from pyrite.server import logs
+from pyrite.server.app import create_app
+from pyrite.server.node import Node
+from pyrite.server.security import check_bind
+from pyrite.server.supervisor import tell_supervisor
+from pyrite.storage.sqlite.store import SqliteStorage
+
+_log = logging.getLogger("pyrite.server")
+
+#: Exit codes of a service that has crashed: on what an error of ours explains, and on a bug.
+FAILED = 1
+BUG = 70
+
+#: By convention, a program that a signal has ended exits with this more than its number.
+_SIGNAL_EXIT = 128
+
+#: How long requests in flight may take once the service stops, in seconds.
+_LAST_REQUESTS_S = 1.0
+
+#: How often each WebSocket is pinged, in seconds.
+_PING_S = 20.0
+
+#: A client from which nothing has come for so long, not even an answer to a ping, is gone.
+_SILENCE_S = 60
+
+#: Connections that may wait to be accepted.
+_BACKLOG = 1024
+
+
+class BindError(PyriteError):
+    """The service cannot listen where it was told to."""
+
+
+def hypercorn_config(settings: Settings, listening: socket.socket) -> Config:
+    """How Hypercorn serves on a socket, which becomes its own."""
+    config = Config()
+    config.bind = [f"fd://{listening.detach()}"]
+    config.backlog = _BACKLOG
+    config.include_server_header = False
+    config.graceful_timeout = min(_LAST_REQUESTS_S, settings.grace_s / 2)
+    config.websocket_ping_interval = _PING_S
+    config.read_timeout = _SILENCE_S
+    # A client of the feed has little to say; `pyrite.server.websocket` caps it further.
+    config.websocket_max_message_size = 2**16
+    config.keep_alive_timeout = _SILENCE_S
+    config.errorlog = logging.getLogger("hypercorn.error")
+    # That it listens is said by us.
+    config.errorlog.setLevel(logging.WARNING)
+    return config
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to an address.
+
+    Raises:
+        BindError: the message says why that cannot be, and what to do.
+    """
+    where = f"port {port} of {host}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise BindError(f"{host!r} is no address of this computer: {error.strerror}") from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        # Two processes can bind a port, but only one can listen on it.
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise BindError(
+            f"the server cannot listen on {where}: {os.strerror(error.errno or 0)}; is another "
+            "one running? --port names another port, and 0 takes a free one"
+        ) from error
+    return bound
+
+
+def address_of(bound: socket.socket) -> str:
+    """The URL at which a bound socket is reached."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - who started it waits for this line
+
+
+def serve(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    say: Callable[[str], None] = _print,
+    encoder: TextEncoder | None = None,
+) -> int:
+    """Serve until a signal comes or something crashes.
+
+    Args:
+        settings: those in force; ``host`` and ``port`` say where to listen.
+        environ: what goes before the configuration file, and where a supervisor listens.
+        say: is told the address once the service is ready.
+        encoder: makes the embeddings, if it is not the one that the settings name.
+
+    Returns:
+        The exit code: 0 after a stop that was asked for; 1 or 70 after a crash, which has been
+        logged.
+
+    Raises:
+        BindError: the address is taken, or is none of this computer's.
+        ConfigError: others could reach it, and there are no tokens.
+        StorageError: the database cannot be opened.
+    """
+    logs.configure(settings, environ)
+    with closing(SqliteStorage(settings.database_path)) as storage:
+        encoder = encoder or encoder_of(settings, _log.info)
+        running = _Service(Node(settings, storage, encoder, environ=environ), say)
+        check_bind(settings, settings.host, running.node.tokens)
+        bound = bind(settings.host, settings.port)
+        try:
+            trio.run(running.run, bound)
+        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - it is told and logged
+            return crashed(error)
+    return 0
+
+
+def crashed(error: BaseException) -> int:
+    """Log what brought the service down; the exit code."""
+    found = cause(error) if isinstance(error, BaseExceptionGroup) else error
+    if isinstance(found, PyriteError):
+        _log.critical("the service has failed: %s", found)
+        return FAILED
+    _log.critical("the service has crashed: %r", found, exc_info=found)
+    return BUG
+
+
+class _Service:
+    """One run of the service."""
+
+    def __init__(self, node: Node, say: Callable[[str], None]) -> None:
+        self.node = node
+        self._say = say
+
+    async def run(self, bound: socket.socket) -> None:
+        """Serve on a bound socket until a signal comes.
+
+        Raises:
+            BaseExceptionGroup: something has crashed.
+        """
+        node = self.node
+        address = address_of(bound)
+        config = hypercorn_config(node.settings, bound)
+        async with trio.open_nursery() as beside:
+            await beside.start(self._watch_signals)
+            beside.start_soon(self._end_in_time)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(node.run)
+                await nursery.start(
+                    partial(
+                        serve_http, create_app(node), config, shutdown_trigger=node.closing.wait
+                    )
+                )
+                if not node.closing.is_set():
+                    self._say(f"Pyrite listens on {address}")
+                    tell_supervisor(node.environ, "READY=1")
+            beside.cancel_scope.cancel()
+
+    async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        """The first signal begins a graceful stop; the second ends the process at once."""
+        stopped = False
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for number in signals:
+                name = signal.Signals(number).name
+                if stopped:
+                    _log.warning("a second signal, %s: the process ends at once", name)
+                    leave(_SIGNAL_EXIT + number)
+                stopped = True
+                _log.info("%s: the service stops", name)
+                tell_supervisor(self.node.environ, "STOPPING=1")
+                self.node.stop()
+
+    async def _end_in_time(self) -> None:
+        """End the process if a stop takes longer than it may.
+
+        What is left then hangs in a thread. Nothing is lost by leaving it: what was committed
+        is durable, and the next worker finds this one dead and frees its claims.
+        """
+        await self.node.closing.wait()
+        await trio.sleep(self.node.settings.grace_s)
+        _log.warning("the grace period is over: the process ends, and leaves what hangs")
+        leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without waiting for any thread."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,83 @@
+"""``/api/kbs/{kb}/entries/bulk``: many new entries at once."""
+
+from __future__ import annotations
+
+import trio
+from quart import Blueprint, Response
+
+from pyrite.server import answers
+from pyrite.server.current import node
+from pyrite.server.marks import requires
+from pyrite.server.operations import Operation, Told, operation, reply
+from pyrite.server.routes import examples
+from pyrite.server.routes.entries import TAG
+from pyrite.server.schemas import NewEntries
+from pyrite.services.bulk import Creation, Fate
+from pyrite.services.tokens import Tier
+
+#: Such requests in work at a time; the others wait, so that files and threads last.
+_AT_A_TIME = 4
+
+blueprint = Blueprint("bulk", __name__)
+_turns = trio.Semaphore(_AT_A_TIME)
+
+
+@blueprint.post("/kbs/<kb>/entries/bulk")
+@requires(Tier.WRITE)
+@operation(
+    Operation(
+        "create_entries",
+        TAG,
+        {
+            200: Told(
+                "What became of each.",
+                answers.BulkResults,
+                example={
+                    "created": 1,
+                    "results": [
+                        {
+                            "status": "created",
+                            "id": "ops/backups",
+                            "revision": 18,
+                            "embedding": "pending",
+                            "error": None,
+                        },
+                        {
+                            "status": "exists",
+                            "id": "ops/restore",
+                            "revision": None,
+                            "embedding": None,
+                            "error": "the entry 'ops/restore' exists already in 'notes'",
+                        },
+                    ],
+                },
+            )
+        },
+        problems=(404, 422),
+        body=NewEntries,
+        body_example={"entries": [{"id": "ops/backups", **examples.TEXT}]},
+    )
+)
+async def create_entries(kb: str, *, data: NewEntries) -> Response:
+    """Create up to 1,000 entries.
+
+    Each is as durable as one that is created alone. One that cannot be created keeps no other
+    from it. They are embedded after whatever somebody waits for. Sent again, the request
+    creates what is still missing.
+    """
+    served = node()
+    drafts = [entry.draft(entry.id) for entry in data.entries]
+    async with _turns:
+        creations = await served.hop(served.kbs.create_entries, kb, drafts)
+    created = sum(creation.fate is Fate.CREATED for creation in creations)
+    return reply({"created": created, "results": [_as_dict(each) for each in creations]})
+
+
+def _as_dict(creation: Creation) -> dict[str, object]:
+    return {
+        "status": creation.fate.value,
+        "id": creation.id,
+        "revision": creation.revision,
+        "embedding": "pending" if creation.fate is Fate.CREATED else None,
+        "error": None if creation.error is None else creation.error.public,
+    }

@@ -1,0 +1,297 @@
+"""``/api/kbs/{kb}/entries``: entries, one at a time; many at once are in :mod:`.bulk`."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import quote
+
+from quart import Blueprint, Response, request
+from werkzeug.datastructures import ETags
+
+from pyrite.errors import NotFoundError
+from pyrite.server import answers, conditions
+from pyrite.server.conditions import etag
+from pyrite.server.current import node
+from pyrite.server.marks import requires
+from pyrite.server.operations import (
+    JSON,
+    MERGE_PATCH,
+    Operation,
+    Told,
+    nothing,
+    operation,
+    reply,
+)
+from pyrite.server.routes import examples
+from pyrite.server.schemas import EntryPatch, EntryText, ListParameters, NewEntry
+from pyrite.services.entry_files import Editor
+from pyrite.services.kb_service import KBService, WriteResult
+from pyrite.services.replacing import merging, replacing
+from pyrite.services.tokens import Tier
+from pyrite.storage.records import StoredEntry
+
+TAG = "entries"
+
+_IF_MATCH = {"If-Match": "The ETag of the revision that is to be changed; `*` means any."}
+_ETAG = {"ETag": "The entry's revision."}
+
+blueprint = Blueprint("entries", __name__)
+
+
+@blueprint.get("/kbs/<kb>/entries")
+@requires(Tier.READ)
+@operation(
+    Operation(
+        "list_entries",
+        TAG,
+        {
+            200: Told(
+                "Entries, and whether there are more.",
+                answers.Entries,
+                {"Link": "The next page, with `rel=next`, where there is one."},
+                example={"entries": [examples.LISTED], "more": False},
+            )
+        },
+        problems=(404, 422),
+        query=ListParameters,
+    )
+)
+async def list_entries(kb: str, *, query_args: ListParameters) -> Response:
+    """List entries, without their bodies.
+
+    In order of their ids, and narrowed by type, tag, day and field. `Link` leads to the next
+    page. An entry that is added or deleted meanwhile moves those behind it by one.
+    """
+    served, filters = node(), query_args.filters(kb)
+    limit, offset = query_args.limit, query_args.offset
+    found = await served.hop(
+        lambda: served.kbs.list_entries(filters, limit=limit + 1, offset=offset)
+    )
+    more = len(found) > limit
+    body = {"entries": [as_dict(stored) for stored in found[:limit]], "more": more}
+    return reply(body, headers={"Link": _next_page(offset + limit)} if more else None)
+
+
+def _next_page(offset: int) -> str:
+    """A link to the same list from another place on."""
+    args = request.args.copy()
+    args["offset"] = str(offset)
+    pairs = "&".join(
+        f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in args.items(multi=True)
+    )
+    return f'<{quote(request.path)}?{pairs}>; rel="next"'
+
+
+@blueprint.post("/kbs/<kb>/entries")
+@requires(Tier.WRITE)
+@operation(
+    Operation(
+        "create_entry",
+        TAG,
+        {
+            201: Told(
+                "It is written, durably, and queued for embedding.",
+                answers.Written,
+                {"Location": "Where it is.", **_ETAG},
+                example=examples.WRITTEN,
+            )
+        },
+        problems=(404, 409, 422),
+        body=NewEntry,
+        body_example={"id": "ops/backups", **examples.TEXT},
+    )
+)
+async def create_entry(kb: str, *, data: NewEntry) -> Response:
+    """Create an entry.
+
+    A Markdown file with front matter is written, indexed and queued. It can be found by its
+    words at once, and by its meaning as soon as `embedding` is `done`: wait for that with
+    `GET /api/search?wait_for=REVISION`, or follow `/ws`.
+    """
+    served = node()
+    result = await served.hop(served.kbs.create_entry, kb, data.draft(data.id))
+    return _written(result, created=True)
+
+
+@blueprint.get("/kbs/<kb>/entries/<path:id>")
+@requires(Tier.READ)
+@operation(
+    Operation(
+        "get_entry",
+        TAG,
+        {
+            200: Told("The entry.", answers.Entry, _ETAG, example=examples.ENTRY),
+            304: Told("It is still at that revision.", headers=_ETAG),
+        },
+        problems=(404,),
+        headers={"If-None-Match": "An ETag: answer only if the entry is at another revision."},
+    )
+)
+async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is called in the address
+    """Show an entry.
+
+    Its ETag is its revision, which moves with its text. Where its embedding stands is no part
+    of that.
+    """
+    served = node()
+    stored = await served.hop(served.kbs.get_entry, kb, id)
+    headers = {"ETag": etag(stored.revision)}
+    if _given("If-None-Match") and request.if_none_match.contains_weak(str(stored.revision)):
+        return nothing(HTTPStatus.NOT_MODIFIED, headers)
+    return reply(as_dict(stored) | {"body": stored.entry.body}, headers=headers)
+
+
+@blueprint.put("/kbs/<kb>/entries/<path:id>")
+@requires(Tier.WRITE)
+@operation(
+    Operation(
+        "put_entry",
+        TAG,
+        {
+            200: Told("It is written.", answers.Written, _ETAG, example=examples.WRITTEN),
+            201: Told(
+                "It is written, and was not there before.",
+                answers.Written,
+                {"Location": "Where it is.", **_ETAG},
+                example=examples.WRITTEN,
+            ),
+        },
+        problems=(404, 409, 412, 422, 428),
+        body=EntryText,
+        body_example=examples.TEXT,
+        headers={
+            "If-Match": "The ETag of the revision that is to be replaced; `*` means any. An "
+            "entry that is there is not replaced without it.",
+            "If-None-Match": "`*`: only if there is no such entry.",
+        },
+    )
+)
+async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: A002
+    """Replace an entry as a whole, or create it.
+
+    What the body does not name becomes empty. In the file, whatever says the same already
+    keeps its bytes. Without `If-Match` nothing that is there is replaced: 428.
+    """
+    served = node()
+    match, none = _if_match(), request.if_none_match if _given("If-None-Match") else None
+
+    def put() -> tuple[WriteResult, bool]:
+        present = _find(served.kbs, kb, id)
+        if present is None:
+            if match is not None:
+                raise conditions.not_there(id)
+            return served.kbs.create_entry(kb, data.draft(id)), True
+        if none is not None and none.contains_weak(str(present.revision)):
+            raise conditions.moved_on(present.revision)
+        expected = conditions.expected_revision(match, present.revision)
+        edit = replacing(data.draft(id))
+        return served.kbs.update_entry(kb, id, edit, expected_revision=expected), False
+
+    result, created = await served.hop(put)
+    return _written(result, created=created)
+
+
+@blueprint.patch("/kbs/<kb>/entries/<path:id>")
+@requires(Tier.WRITE)
+@operation(
+    Operation(
+        "patch_entry",
+        TAG,
+        {200: Told("It is written.", answers.Written, _ETAG, example=examples.WRITTEN)},
+        problems=(404, 409, 412, 422, 428),
+        body=EntryPatch,
+        body_example={"summary": "How long we keep copies", "fields": {"reviewed": None}},
+        media_types=(MERGE_PATCH, JSON),
+        headers=_IF_MATCH,
+    )
+)
+async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noqa: A002
+    """Change parts of an entry.
+
+    A JSON merge patch: what is not named stays as it is, byte for byte, and null removes a
+    field. Without `If-Match` nothing is changed: 428.
+    """
+    served, match = node(), _if_match()
+    edit: Editor = merging(data.model_dump(exclude_unset=True))
+
+    def patch() -> WriteResult:
+        present = served.kbs.get_entry(kb, id)
+        expected = conditions.expected_revision(match, present.revision)
+        return served.kbs.update_entry(kb, id, edit, expected_revision=expected)
+
+    return _written(await served.hop(patch), created=False)
+
+
+@blueprint.delete("/kbs/<kb>/entries/<path:id>")
+@requires(Tier.WRITE)
+@operation(
+    Operation(
+        "delete_entry",
+        TAG,
+        {204: Told("It is deleted.")},
+        problems=(404, 409, 412, 422, 428),
+        headers=_IF_MATCH,
+    )
+)
+async def delete_entry(kb: str, id: str) -> Response:  # noqa: A002
+    """Delete an entry and its file.
+
+    Without `If-Match` nothing is deleted: 428.
+    """
+    served, match = node(), _if_match()
+
+    def delete() -> None:
+        present = served.kbs.get_entry(kb, id)
+        expected = conditions.expected_revision(match, present.revision)
+        served.kbs.delete_entry(kb, id, expected_revision=expected)
+
+    await served.hop(delete)
+    return nothing()
+
+
+def as_dict(stored: StoredEntry) -> dict[str, object]:
+    """An entry in JSON, without its body."""
+    entry = stored.entry
+    return {
+        "kb": stored.kb,
+        "id": entry.id,
+        "type": entry.type,
+        "title": entry.title,
+        "summary": entry.summary,
+        "tags": list(entry.tags),
+        "fields": dict(entry.fields),
+        "revision": stored.revision,
+        "updated_at": stored.updated_at,
+        "embedding": stored.embedding.value,
+    }
+
+
+def _find(kbs: KBService, kb: str, entry_id: str) -> StoredEntry | None:
+    """The entry, or None if there is none; the knowledge base has to be there."""
+    kbs.kb(kb)
+    try:
+        return kbs.get_entry(kb, entry_id)
+    except NotFoundError:
+        return None
+
+
+def _written(result: WriteResult, *, created: bool) -> Response:
+    body = {
+        "kb": result.kb,
+        "id": result.id,
+        "revision": result.revision,
+        "changed": result.changed,
+        "embedding": result.embedding.value,
+    }
+    headers = {"ETag": etag(result.revision)}
+    if created:
+        headers["Location"] = f"/api/kbs/{quote(result.kb, safe='')}/entries/{quote(result.id)}"
+    return reply(body, HTTPStatus.CREATED if created else HTTPStatus.OK, headers)
+
+
+def _given(header: str) -> bool:
+    return bool(request.headers.get(header, "").strip())
+
+
+def _if_match() -> ETags | None:
+    return request.if_match if _given("If-Match") else None

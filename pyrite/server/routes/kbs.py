@@ -1,0 +1,168 @@
+"""``/api/kbs``: knowledge bases."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import quote
+
+from quart import Blueprint, Response
+
+from pyrite.errors import ConflictError, InvalidEntryError
+from pyrite.server import answers
+from pyrite.server.current import node
+from pyrite.server.marks import requires
+from pyrite.server.operations import Operation, Told, nothing, operation, reply
+from pyrite.server.schemas import NewKB
+from pyrite.services.embedding_service import EmbeddingService, coverage
+from pyrite.services.kb_service import KBService
+from pyrite.services.tokens import Tier
+from pyrite.storage.records import KnowledgeBase
+
+TAG = "knowledge bases"
+
+#: Where, in the home, folders are made for knowledge bases that bring none.
+FOLDER = "kbs"
+
+blueprint = Blueprint("kbs", __name__)
+
+_KB = {
+    "name": "notes",
+    "added_at": 1795370000.0,
+    "entries": 3,
+    "embedded": 2,
+    "pending": 1,
+    "failed": 0,
+    "coverage": 0.6666,
+}
+
+
+@blueprint.get("/kbs")
+@requires(Tier.READ)
+@operation(
+    Operation(
+        "list_kbs",
+        TAG,
+        {200: Told("All knowledge bases by name.", answers.KBs, example={"kbs": [_KB]})},
+    )
+)
+async def list_kbs() -> Response:
+    """List knowledge bases.
+
+    Each with the number of its entries and how many of them are embedded.
+    """
+    served = node()
+
+    def found() -> list[dict[str, object]]:
+        return [_as_dict(kb, served.embedding) for kb in served.kbs.kbs()]
+
+    return reply({"kbs": await served.hop(found)})
+
+
+@blueprint.post("/kbs")
+@requires(Tier.ADMIN)
+@operation(
+    Operation(
+        "add_kb",
+        TAG,
+        {
+            201: Told(
+                "It is registered.",
+                answers.KB,
+                {"Location": "Where it is."},
+                example=_KB | {"entries": 0, "embedded": 0, "pending": 0, "coverage": 1.0},
+            )
+        },
+        problems=(409, 422),
+        body=NewKB,
+        body_example={"name": "notes"},
+    )
+)
+async def add_kb(*, data: NewKB) -> Response:
+    """Register a folder as a knowledge base.
+
+    Without a path a folder is made in the server's home. The files of a folder that is there
+    already are not touched; `POST /api/index/sync` reads them.
+    """
+    served = node()
+
+    def added() -> dict[str, object]:
+        kb = _add(served.kbs, served.settings.home / FOLDER, data.name, data.path)
+        return _as_dict(kb, served.embedding)
+
+    answer = await served.hop(added)
+    return reply(answer, HTTPStatus.CREATED, {"Location": f"/api/kbs/{quote(data.name, safe='')}"})
+
+
+@blueprint.get("/kbs/<kb>")
+@requires(Tier.READ)
+@operation(
+    Operation(
+        "get_kb",
+        TAG,
+        {200: Told("The knowledge base.", answers.KB, example=_KB)},
+        problems=(404,),
+    )
+)
+async def get_kb(kb: str) -> Response:
+    """Show a knowledge base.
+
+    With the number of its entries and how many of them are embedded.
+    """
+    served = node()
+    return reply(await served.hop(lambda: _as_dict(served.kbs.kb(kb), served.embedding)))
+
+
+@blueprint.delete("/kbs/<kb>")
+@requires(Tier.ADMIN)
+@operation(
+    Operation("remove_kb", TAG, {204: Told("It is forgotten.")}, problems=(404,)),
+)
+async def remove_kb(kb: str) -> Response:
+    """Forget a knowledge base.
+
+    Its files stay as they are; what the index knows of them goes, embeddings included.
+    """
+    served = node()
+    await served.hop(served.kbs.remove_kb, kb)
+    return nothing()
+
+
+def _add(kbs: KBService, beside: Path, name: str, path: str | None) -> KnowledgeBase:
+    """Register a folder, which is made where none was given."""
+    if any(kb.name == name for kb in kbs.kbs()):
+        raise ConflictError(f"there is a knowledge base {name!r} already")
+    if path is not None:
+        if not Path(path).is_absolute():
+            raise InvalidEntryError("path must be absolute: it is a folder on the server")
+        return kbs.add_kb(name, Path(path))
+    kbs.check_name(name)
+    folder = beside / name
+    was_there = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return kbs.add_kb(name, folder)
+    except OSError as error:
+        raise InvalidEntryError(
+            f"{folder} cannot be made: {error.strerror}",
+            public=f"no folder can be made for it: {error.strerror}",
+        ) from error
+    except ConflictError:
+        if not was_there:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _as_dict(kb: KnowledgeBase, embedding: EmbeddingService) -> dict[str, object]:
+    counts = embedding.counts(kb.name)
+    return {
+        "name": kb.name,
+        "added_at": kb.added_at,
+        "entries": counts.total,
+        "embedded": counts.done,
+        "pending": counts.unfinished,
+        "failed": counts.failed,
+        "coverage": coverage(counts),
+    }

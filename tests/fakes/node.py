@@ -1,0 +1,118 @@
+"""A node to serve from in tests: the real services over SQLite, and fakes of what is live.
+
+Nothing embeds unless a test calls :meth:`FakeNode.embed`, and nothing is watched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
+
+import trio
+
+from pyrite.config import Settings
+from pyrite.errors import PyriteError
+from pyrite.server.jobs import Jobs
+from pyrite.server.metrics import Metrics
+from pyrite.services.embedding_service import EmbeddingService
+from pyrite.services.folder_sync import FolderSync
+from pyrite.services.kb_service import KBService
+from pyrite.services.search import SearchService
+from pyrite.services.tokens import TokenService
+from pyrite.storage.sqlite.store import SqliteStorage
+from tests.fakes.encoder import FakeEncoder
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class FakeFeed:
+    """A feed to which nobody listens."""
+
+    def __init__(self, storage: SqliteStorage) -> None:
+        self._storage = storage
+        self.woken = 0
+
+    @property
+    def last(self) -> int:
+        return self._storage.feed_bounds().last
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def statistics(self) -> Any:
+        return None
+
+
+class FakeNode:
+    """The Node's contract, over a folder of its own."""
+
+    leads = False
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
+        **settings: Any,
+    ) -> None:
+        self.home = folder / "home"
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.settings = Settings(home=self.home, model="fake", **settings)
+        self.environ = dict(environ or {})
+        self.clock = clock
+        self.storage = SqliteStorage(self.settings.database_path)
+        self.encoder = FakeEncoder()
+        self.kbs = KBService(self.storage, self.settings, clock=clock, wake=self.wrote)
+        self.embedding = EmbeddingService(self.storage, self.settings, clock)
+        self.sync = FolderSync(self.storage, self.settings, clock)
+        self.search = SearchService(self.storage, self.encoder, self.settings, clock)
+        self.tokens = TokenService(self.storage, clock)
+        self.feed: Any = FakeFeed(self.storage)
+        self.metrics = Metrics()
+        self.closing = trio.Event()
+        self.writes = 0
+        self._limiter = trio.CapacityLimiter(40)
+        self._searching = trio.CapacityLimiter(1)
+        self.jobs = Jobs(self.storage, self.kbs, self.sync, self.hop, clock=clock, wrote=self.wrote)
+
+    async def hop(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
+
+    async def search_hop(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await trio.to_thread.run_sync(function, *args, limiter=self._searching)
+
+    def wrote(self) -> None:
+        self.writes += 1
+
+    def worker_state(self) -> None:
+        return None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.jobs.run)
+            task_status.started()
+
+    def stop(self) -> None:
+        self.closing.set()
+
+    def close(self) -> None:
+        """Release the database."""
+        self.storage.close()
+
+    def add_kb(self, name: str = "notes") -> Path:
+        """A knowledge base with a folder of its own."""
+        folder = self.home.parent / name
+        folder.mkdir(exist_ok=True)
+        self.kbs.add_kb(name, folder)
+        return folder
+
+    def embed(self) -> None:
+        """Embed whatever is queued."""
+        for stored in self.kbs.list_entries():
+            with suppress(PyriteError):
+                self.embedding.embed_entry(self.encoder, stored.kb, stored.entry.id)

@@ -1,0 +1,211 @@
+"""The node: it embeds while it leads, hands over, stops gracefully, and crashes loudly."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from actors.lifecycle import Status
+from actors.messages import WorkerState
+from actors.pipeline import cause
+from pyrite.config_file import set_value
+from pyrite.server.node import Node
+from pyrite.services import leadership
+from pyrite.services.entry_files import Draft
+from pyrite.services.query import Mode, SearchRequest
+from tests.fakes.encoder import FakeEncoder
+from tests.integration.hands import KB, LONG, Product
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leadership, "LOOK_S", 0.005)
+
+
+def node(product: Product, encoder: FakeEncoder | None = None, **settings: object) -> Node:
+    """A node as another process would have it."""
+    return Node(product.tuned(**settings), product.open(), encoder or FakeEncoder())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return once the condition holds; it surely will."""
+    with trio.fail_after(LONG):
+        while not condition():  # noqa: ASYNC110 - what it waits for happens in other threads
+            await trio.sleep(0.001)
+
+
+@asynccontextmanager
+async def running(*nodes: Node) -> AsyncIterator[None]:
+    """Run nodes, one after another, and stop them gracefully afterwards."""
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            for each in nodes:
+                await nursery.start(each.run)
+                if each is nodes[0]:
+                    await until(lambda: nodes[0].worker_state() is not None)
+            yield
+            for each in nodes:
+                each.stop()
+
+
+async def test_what_is_written_is_embedded_and_told(product: Product) -> None:
+    serving = node(product)
+    async with running(serving):
+        assert serving.leads
+        with serving.feed.listening() as listener:
+            written = await serving.hop(serving.kbs.create_entry, KB, Draft("New", body="text"))
+            seen: list[str] = []
+            while "embed_complete" not in seen:
+                taken = await serving.feed.take(listener)
+                seen += [message.type for message in taken if message.seq is not None]
+        assert seen == ["entry_created", "embed_complete"]
+        assert product.status(written.id) is Status.DONE
+    assert not serving.leads
+    assert product.storage.leader() is None
+    assert product.storage.workers() == []
+
+
+async def test_a_write_wakes_the_worker_at_once(product: Product) -> None:
+    serving = node(product, poll_interval_s=3600.0)
+    async with running(serving):
+        for number in range(3):
+            draft = Draft(f"n{number}", body=str(number))
+            written = await serving.hop(serving.kbs.create_entry, KB, draft)
+            await until(lambda each=written.id: product.status(each) is Status.DONE)
+
+
+async def test_what_was_written_beside_it_is_found_at_the_start(product: Product) -> None:
+    product.write("beside.md", "# Beside\n")
+    serving = node(product)
+    async with running(serving):
+        await until(lambda: product.ids() == ["beside"])
+        await until(lambda: product.status("beside") is Status.DONE)
+        (job,) = await serving.jobs.jobs()
+        assert (job.kind, job.kb) == ("sync", None)
+
+
+async def test_of_two_one_embeds_and_the_other_takes_over(product: Product) -> None:
+    encoders = [FakeEncoder(), FakeEncoder()]
+    first, second = (node(product, encoder) for encoder in encoders)
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(first.run)
+            await until(lambda: first.worker_state() is not None)
+            await nursery.start(second.run)
+            # It is the other one that writes.
+            await second.hop(second.kbs.create_entry, KB, Draft("one", body="one"))
+            await until(lambda: product.status("one") is Status.DONE)
+            assert (first.leads, second.leads) == (True, False)
+            assert [len(encoder.calls) for encoder in encoders] == [1, 0]
+            first.stop()
+            await until(lambda: second.worker_state() is not None)
+            assert not first.leads
+            await second.hop(second.kbs.create_entry, KB, Draft("two", body="two"))
+            await until(lambda: product.status("two") is Status.DONE)
+            assert [len(encoder.calls) for encoder in encoders] == [1, 1]
+            second.stop()
+    assert product.storage.leader() is None
+
+
+async def test_the_feed_of_each_tells_what_the_other_did(product: Product) -> None:
+    first, second = node(product), node(product)
+    async with running(first, second):
+        with second.feed.listening() as listener:
+            await first.hop(first.kbs.create_entry, KB, Draft("New", body="text"))
+            seen: list[str] = []
+            while "embed_complete" not in seen:
+                seen += [message.type for message in await second.feed.take(listener)]
+
+
+async def test_a_stop_finishes_the_encode_in_progress(product: Product) -> None:
+    for number in range(20):
+        product.kbs.create_entry(KB, Draft(f"n{number}", body=f"text {number}"))
+    nodes: list[Node] = []
+    token = trio.lowlevel.current_trio_token()
+
+    def stop(_: Sequence[str]) -> None:
+        trio.from_thread.run_sync(nodes[0].stop, trio_token=token)
+
+    nodes.append(node(product, FakeEncoder(fail=stop), batch_texts=2))
+    with trio.fail_after(LONG):
+        await nodes[0].run()
+    counts = product.storage.counts()
+    assert (counts.done, counts.pending) == (2, 18)
+    assert product.storage.workers() == []
+    assert product.storage.leader() is None
+
+
+async def test_a_stop_before_the_start_embeds_nothing(product: Product) -> None:
+    product.kbs.create_entry(KB, Draft("one"))
+    serving = node(product)
+    serving.stop()
+    with trio.fail_after(LONG):
+        await serving.run()
+    assert product.storage.counts().pending == 1
+    assert product.storage.leader() is None
+
+
+async def test_a_cancelled_node_gives_everything_back(product: Product) -> None:
+    serving = node(product)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serving.run)
+        await until(lambda: serving.worker_state() is not None)
+        nursery.cancel_scope.cancel()
+    assert product.storage.workers() == []
+    assert product.storage.leader() is None
+
+
+async def test_a_part_that_crashes_takes_the_node_with_it(product: Product) -> None:
+    class Bug(FakeEncoder):
+        @property
+        def ready(self) -> bool:
+            raise ZeroDivisionError("a bug")
+
+        @ready.setter
+        def ready(self, value: bool) -> None:
+            pass
+
+    product.kbs.create_entry(KB, Draft("one"))
+    with trio.fail_after(LONG), pytest.raises(BaseExceptionGroup) as found:
+        await node(product, Bug()).run()
+    assert repr(cause(found.value)) == "ZeroDivisionError('a bug')"
+
+
+async def test_a_pause_that_began_before_it_led_is_kept(product: Product) -> None:
+    first, second = node(product), node(product)
+    async with running(first, second):
+        set_value(product.settings.config_path, "paused", "true")
+        first.stop()
+        await until(lambda: second.worker_state() is not None)
+        await second.hop(second.kbs.create_entry, KB, Draft("one"))
+
+        def paused() -> bool:
+            state = second.worker_state()
+            return state is not None and state.state is WorkerState.PAUSED
+
+        await until(paused)
+        assert product.status("one") is Status.PENDING
+
+
+async def test_a_search_loads_the_model_in_a_thread_that_stands_back(product: Product) -> None:
+    nice: list[int] = []
+
+    class Watched(FakeEncoder):
+        def load(self) -> None:
+            if not self.ready:
+                nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            super().load()
+
+    product.kbs.create_entry(KB, Draft("one", body="text"))
+    product.embed()
+    encoder = Watched()
+    serving = node(product, encoder)
+    request = SearchRequest(query="text", mode=Mode.SEMANTIC)
+    found = await serving.search_hop(serving.search.search, request)
+    assert [hit.id for hit in found.hits] == ["one"]
+    assert nice == [19]

@@ -1,0 +1,31 @@
+"""If-Match decides whether an entry may be changed."""
+
+from __future__ import annotations
+
+import pytest
+from werkzeug.datastructures import ETags
+from werkzeug.http import parse_etags
+
+from pyrite.server.conditions import etag, expected_revision
+from pyrite.server.problems import ProblemError
+
+
+def match(header: str | None) -> ETags | None:
+    return None if header is None else parse_etags(header)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"), [('"7"', 7), ('"6", "7"', 7), ("*", None), (etag(7), 7)]
+)
+def test_who_has_read_the_present_revision_may(header: str, expected: int | None) -> None:
+    assert expected_revision(match(header), 7) == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [(None, 428), ('"6"', 412), ('W/"7"', 412), ('"x"', 412)]
+)
+def test_who_has_not_may_not(header: str | None, status: int) -> None:
+    with pytest.raises(ProblemError) as refused:
+        expected_revision(match(header), 7)
+    assert refused.value.status == status
+    assert refused.value.headers["ETag"] == '"7"'
