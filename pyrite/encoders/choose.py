@@ -1,6 +1,7 @@
 """The encoder that the settings ask for.
 
-On a graphics processor, sentence-transformers; on others OpenVINO where it serves.
+A server where they name one. Otherwise, on a graphics processor, sentence-transformers; on others
+OpenVINO where it serves.
 
 Making one imports nothing heavy and reads nothing.
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from actors.messages import Vector
+    from pyrite.config import Settings
     from pyrite.encoders.prepare import Say
     from pyrite.encoders.protocol import TextEncoder
 
@@ -47,6 +49,23 @@ def make_encoder(
         say: is told what takes long, in a line for people.
     """
     return FastestEncoder(model, precision, threads, cache or user_cache(), say)
+
+
+def encoder_of(settings: Settings, say: Say) -> TextEncoder:
+    """The encoder that the settings name; it loads nothing yet."""
+    if settings.remote_url:
+        # Imported only here: it brings an HTTP client.
+        from pyrite.encoders.remote import RemoteEncoder  # noqa: PLC0415
+        from pyrite.encoders.remote_options import options_of  # noqa: PLC0415
+
+        return RemoteEncoder(options_of(settings))
+    return make_encoder(
+        settings.model,
+        precision="fast" if settings.precision == "fast" else "exact",
+        threads=settings.threads,
+        cache=settings.cache_path,
+        say=say,
+    )
 
 
 def user_cache() -> Path:

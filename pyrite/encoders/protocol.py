@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from actors.messages import Vector
 from actors.packing import BatchLimits
@@ -12,13 +12,33 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-class TextEncoder(Encoder, Protocol):
-    """An encoder that can say which model it is before it has loaded it."""
+class QueryEncoder(Protocol):
+    """What a search needs of an encoder."""
 
     @property
     def name(self) -> str:
         """The model's name, for people."""
         ...
+
+    def fingerprint(self) -> str:
+        """What tells this model's embeddings from any other's.
+
+        Raises:
+            ModelError: the model cannot be found, or is not what it should be.
+        """
+        ...
+
+    def encode_query(self, text: str) -> Vector:
+        """The embedding of a search query: float32, shape (dimension,), unit length.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+        """
+        ...
+
+
+class TextEncoder(Encoder, QueryEncoder, Protocol):
+    """An encoder that can say which model it is before it has loaded it."""
 
     @property
     def window(self) -> int:
@@ -30,14 +50,6 @@ class TextEncoder(Encoder, Protocol):
 
         Raises:
             ModelError: the model cannot be found, or has no tokenizer that can be used alone.
-        """
-        ...
-
-    def fingerprint(self) -> str:
-        """What tells this model's embeddings from any other's.
-
-        Raises:
-            ModelError: the model cannot be found, or is not what it should be.
         """
         ...
 
@@ -53,10 +65,11 @@ class TextEncoder(Encoder, Protocol):
         """
         ...
 
-    def encode_query(self, text: str) -> Vector:
-        """The embedding of a search query: float32, shape (dimension,), unit length.
 
-        Raises:
-            ModelError: the model cannot be loaded.
-        """
+@runtime_checkable
+class Expecting(Protocol):
+    """An encoder whose model may become another one without its fingerprint's showing it."""
+
+    def expect(self, dimension: int | None) -> None:
+        """Take vectors of any other dimension for a ModelError; None where any will do."""
         ...

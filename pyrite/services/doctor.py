@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import urlsplit
 
 from pyrite import __version__
+from pyrite.addresses import is_loopback
 from pyrite.config import Settings
 from pyrite.encoders.model_files import find
 from pyrite.errors import ModelError, NewerDatabaseError, NotFoundError, StorageError
@@ -86,6 +89,9 @@ def versions() -> Iterator[Finding]:
 
 def model(settings: Settings) -> Iterator[Finding]:
     """Whether the model is there, and is what it should be."""
+    if settings.remote_url:
+        yield from remote_model(settings)
+        return
     try:
         files = find(settings.model)
         fingerprint = files.fingerprint()
@@ -94,6 +100,49 @@ def model(settings: Settings) -> Iterator[Finding]:
         return
     text = f"{files.name}, reads {files.window()} tokens, fingerprint {fingerprint}"
     yield Finding(Level.OK, "model", f"{text}, in {files.path}")
+
+
+def remote_model(settings: Settings) -> Iterator[Finding]:
+    """Whether the embedding server can be used, and whether its key is kept well."""
+    # Imported only here: they bring an HTTP client.
+    from pyrite.encoders.remote import RemoteEncoder  # noqa: PLC0415
+    from pyrite.encoders.remote_options import options_of  # noqa: PLC0415
+
+    encoder = RemoteEncoder(options_of(settings))
+    try:
+        encoder.load()
+        window = encoder.window
+    except ModelError as error:
+        action = "`pyrite handbook` has a page on it: operations/remote-encoder"
+        yield Finding(Level.ERROR, "model", str(error), action)
+    else:
+        yield Finding(
+            Level.OK,
+            "model",
+            f"{encoder.name} at {settings.remote_url} gives {encoder.dimension} numbers; texts are "
+            f"cut at {window} tokens; fingerprint {encoder.fingerprint()}",
+        )
+    finally:
+        encoder.unload()
+    yield from key_of_server(settings)
+
+
+def key_of_server(settings: Settings) -> Iterator[Finding]:
+    """Whether others could read the embedding server's key."""
+    path = settings.remote_key_path
+    if path is not None and os.name == "posix" and path.exists() and path.stat().st_mode & 0o077:
+        text = f"others on this computer can read {path}"
+        yield Finding(Level.WARNING, "key", text, f"`chmod 600 {path}`")
+    parts = urlsplit(settings.remote_url)
+    if (path or settings.remote_key) and not (
+        parts.scheme == "https" or is_loopback(parts.hostname or "")
+    ):
+        yield Finding(
+            Level.WARNING,
+            "key",
+            f"it is sent to {parts.hostname} without encryption, where the network can read it",
+            "use https, or no key",
+        )
 
 
 def database(settings: Settings, storage: Storage) -> Iterator[Finding]:
