@@ -25,15 +25,9 @@ if TYPE_CHECKING:
 def make_encoder(settings: Settings) -> TextEncoder:
     """The encoder that the settings name; it loads nothing yet."""
     from pyrite.cli.output import note
-    from pyrite.encoders.choose import make_encoder
+    from pyrite.encoders.choose import encoder_of
 
-    return make_encoder(
-        settings.model,
-        precision="fast" if settings.precision == "fast" else "exact",
-        threads=settings.threads,
-        cache=settings.cache_path,
-        say=note,
-    )
+    return encoder_of(settings, note)
 
 
 class App:

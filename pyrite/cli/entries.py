@@ -11,16 +11,20 @@ import click
 
 from pyrite.cli.context import App, Decorator, json_option, kb_option, pass_app
 from pyrite.cli.filters import filter_options, filters_of
-from pyrite.cli.output import note, print_json, say, table
+from pyrite.cli.output import announced, note, print_json, say, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyrite.entries.entry import JSON
+    from pyrite.services.fallback import Aftermath
     from pyrite.services.kb_service import WriteResult
     from pyrite.storage.records import StoredEntry
 
 _KB = "Knowledge base; may be left out where there is only one."
+
+#: What a shell expects of a command that Ctrl-C has ended.
+_INTERRUPTED = 130
 
 
 def _content_options(function: Callable[..., object]) -> Callable[..., object]:
@@ -42,6 +46,11 @@ def _content_options(function: Callable[..., object]) -> Callable[..., object]:
             type=click.Path(path_type=Path),
             help="A file to take the text from.",
         ),
+        click.option(
+            "--no-embed",
+            is_flag=True,
+            help="Leave it queued, even if no worker is running that embeds it.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -55,10 +64,12 @@ def _content_options(function: Callable[..., object]) -> Callable[..., object]:
 @kb_option(_KB)
 @json_option()
 @pass_app
-def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> None:
+def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> int:
     """Write a new entry: a Markdown file with front matter, indexed and queued at once.
 
-    The id is made from the title unless --id names one; folders in it are created.
+    The id is made from the title unless --id names one; folders in it are created. If no worker
+    is running that embeds the entry, this command does, once it is written; --no-embed leaves
+    it queued.
 
     \b
     Examples:
@@ -76,7 +87,8 @@ def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> None:
         fields=_fields(given["fields"]),
         **({"type": given["entry_type"]} if given["entry_type"] else {}),
     )
-    _wrote(app.kbs.create_entry(app.kb_named(kb).name, draft), "created", as_json=as_json)
+    result = app.kbs.create_entry(app.kb_named(kb).name, draft)
+    return _wrote(app, result, "created", embed=not given["no_embed"], as_json=as_json)
 
 
 @click.command()
@@ -91,10 +103,11 @@ def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> None:
 @kb_option(_KB)
 @json_option()
 @pass_app
-def update(app: App, /, entry_id: str, *, kb: str | None, as_json: bool, **given: Any) -> None:
+def update(app: App, /, entry_id: str, *, kb: str | None, as_json: bool, **given: Any) -> int:
     """Change an entry; what is not named stays as it is, byte for byte.
 
-    --tag adds a tag to those there are, and --untag takes one away.
+    --tag adds a tag to those there are, and --untag takes one away. If no worker is running that
+    embeds the entry, this command does, once it is written; --no-embed leaves it queued.
 
     \b
     Examples:
@@ -112,7 +125,8 @@ def update(app: App, /, entry_id: str, *, kb: str | None, as_json: bool, **given
     if edit == Edit():
         raise click.UsageError("Say what to change; `pyrite update --help` lists the options.")
     result = app.kbs.update_entry(name, entry_id, edit, expected_revision=given["if_revision"])
-    _wrote(result, "updated" if result.changed else "unchanged", as_json=as_json)
+    verb = "updated" if result.changed else "unchanged"
+    return _wrote(app, result, verb, embed=not given["no_embed"], as_json=as_json)
 
 
 @click.command()
@@ -279,7 +293,13 @@ def _fields(pairs: tuple[str, ...]) -> dict[str, JSON]:
     return fields
 
 
-def _wrote(result: WriteResult, verb: str, *, as_json: bool) -> None:
+def _wrote(app: App, result: WriteResult, verb: str, *, embed: bool, as_json: bool) -> int:
+    """Say that it is written, see to its embedding, and say how that stands; the exit code."""
+    if not as_json:
+        # At once: whatever comes of the embedding, this is done.
+        say(f"{verb} {result.id} (revision {result.revision})")
+        sys.stdout.flush()
+    aftermath = _embed(app, result, embed=embed, quiet=as_json)
     if as_json:
         print_json(
             {
@@ -288,10 +308,27 @@ def _wrote(result: WriteResult, verb: str, *, as_json: bool) -> None:
                 "revision": result.revision,
                 "path": str(result.path),
                 "changed": result.changed,
-                "embedding": result.embedding.value,
+                "embedding": aftermath.embedding.value,
+                "warning": aftermath.warning,
             }
         )
-        return
-    say(f"{verb} {result.id} (revision {result.revision})")
-    if result.embedding.value == "pending":
-        note("It is queued; `pyrite index embed` makes it searchable now.")
+    if aftermath.warning is not None:
+        note(f"Warning: {aftermath.warning}")
+    elif aftermath.embedding.value == "pending" and not as_json:
+        note(_QUEUED[aftermath.course.value])
+    return _INTERRUPTED if aftermath.interrupted else 0
+
+
+_QUEUED = {
+    "queue": "It is queued; `pyrite index embed` makes it searchable now.",
+    "worker": "It is queued for the worker that is running.",
+    "embed": "It is queued: it was changed once more while it was being embedded.",
+}
+
+
+def _embed(app: App, result: WriteResult, *, embed: bool, quiet: bool) -> Aftermath:
+    from pyrite.services.fallback import Fallback  # noqa: PLC0415
+
+    fallback = Fallback(app.storage, lambda: app.encoder, app.embedding, lambda: app.settings)
+    with announced("embedding it: loading the model ...", quiet=quiet):
+        return fallback.after([(result.kb, result.id)], embed=embed)

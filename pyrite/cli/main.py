@@ -13,7 +13,22 @@ from collections.abc import Sequence
 import click
 
 from pyrite import __version__
-from pyrite.cli import config, doctor, entries, handbook, index, kb, search
+from pyrite.cli import (
+    backup,
+    config,
+    doctor,
+    entries,
+    handbook,
+    imports,
+    index,
+    kb,
+    links,
+    mcp,
+    search,
+    serve,
+    token,
+    watch,
+)
 from pyrite.cli.context import App
 from pyrite.cli.output import note
 from pyrite.errors import PyriteError
@@ -47,7 +62,9 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
 
 for command in (
     *(kb.kb, entries.create, entries.update, entries.get, entries.delete, entries.list_entries),
-    *(index.index, search.search, search.related, doctor.doctor, config.config, handbook.handbook),
+    *(index.index, search.search, search.related, serve.serve, mcp.mcp, watch.watch, token.token),
+    *(links.links, imports.import_entries, imports.export),
+    *(backup.backup, doctor.doctor, config.config, handbook.handbook),
 ):
     cli.add_command(command)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.bench import (
     editing,
     encoding,
+    feed,
     neighbours,
     polite,
     quality,
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "queue": queue.run,
     "writes": writes.run,
     "polite": polite.run,
+    "feed": feed.run,
     "sync": sync.run,
     "startup": startup.run,
 }

@@ -2,7 +2,8 @@
 
 All take turns on the same texts, since a machine's speed changes from minute to minute. Texts
 are cut from real pages to three lengths; each is an entry of its own, so that the pipeline
-encodes just what the others do, and claims, splits and commits besides.
+encodes just what the others do, and claims, splits and commits besides. What it does to begin
+and to end is part of its time: the counts are those of a small import.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,10 +27,10 @@ from pyrite.config import Settings
 from pyrite.encoders.model_files import find
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
+from pyrite.entries import document
 from pyrite.entries.chunks import Splitter
-from pyrite.services.embedding_service import EmbeddingService
 from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft, created
+from pyrite.services.entry_files import Draft
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -38,8 +40,9 @@ from tests.bench.report import Table
 DEFAULT_BATCH = 32
 BATCHES = (4, 8, 16)
 
-#: Tokens of a text, by what such a text is called; the last fills the model's window.
-LENGTHS = {"short": 20, "middle": 130, "full window": 250}
+#: Tokens of a text and how many texts, by what such a text is called; the last fills the model's
+#: window. Each set takes a way some seconds.
+LENGTHS = {"short": (20, 480), "middle": (130, 160), "full window": (250, 80)}
 
 
 @dataclass
@@ -55,21 +58,27 @@ class Bench:
     fast: TextEncoder
 
     def __post_init__(self) -> None:
-        self.settings = Settings(home=self.folder / "home")
-        self.storage = SqliteStorage(self.settings.database_path)
-        notes = self.folder / "notes"
-        notes.mkdir(parents=True)
+        self.notes = self.folder / "notes"
+        self.notes.mkdir(parents=True)
         for number, text in enumerate(self.texts):
-            (notes / f"{number}.md").write_bytes(created(Draft(f"{number}", body=text)))
-        kb = KBService(self.storage, self.settings).add_kb("texts", notes)
-        FolderSync(self.storage, self.settings).sync(kb)
+            (self.notes / f"{number}.md").write_bytes(document.create(title=f"{number}", body=text))
         self.texts = [f"{number}\n\n{text}" for number, text in enumerate(self.texts)]
+        self.runs = 0
 
-    def pipeline(self) -> None:
-        EmbeddingService(self.storage, self.settings).reembed()
-        worker = EmbeddingWorker(self.storage, self.exact, self.settings)
-        done = trio.run(worker.process_queue).chunks
+    def pipeline(self) -> float:
+        """How long the pipeline takes in a database of its own; reading files is no part of it."""
+        self.runs += 1
+        settings = Settings(home=self.folder / f"home {self.runs}")
+        with closing(SqliteStorage(settings.database_path)) as storage:
+            FolderSync(storage, settings).sync(
+                KBService(storage, settings).add_kb("texts", self.notes)
+            )
+            worker = EmbeddingWorker(storage, self.exact, settings)
+            started = time.perf_counter()
+            done = trio.run(worker.process_queue).chunks
+            took = time.perf_counter() - started
         assert done == len(self.texts), (done, len(self.texts))
+        return took
 
     def with_library(self, batch_size: int) -> npt.NDArray[np.float32]:
         assert self.library._model is not None
@@ -95,7 +104,7 @@ class Bench:
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    count, rounds = (8, 1) if quick else (96, 2)
+    rounds = 1 if quick else 3
     settings = Settings(home=folder)
     library = SentenceTransformerEncoder(settings.model)
     exact, fast = make_encoder(settings), make_encoder(replace(settings, precision="fast"))
@@ -104,11 +113,10 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     path = str(find(settings.model).path)
     halved = SentenceTransformer(path, model_kwargs={"dtype": torch.bfloat16})
     tables = []
-    for name, tokens in list(LENGTHS.items())[: 1 if quick else None]:
-        texts = texts_of(folder / f"pages {name}", exact, tokens, count)
+    for name, (tokens, count) in list(LENGTHS.items())[: 1 if quick else None]:
+        texts = texts_of(folder / f"pages {name}", exact, tokens, 8 if quick else count)
         bench = Bench(folder / name, texts, library, halved, exact, fast)
         tables.append(compare(name, bench, rounds))
-        bench.storage.close()
     memory = Table("Peak memory", ("", "MB"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     memory.add("this process, with every encoder loaded", peak)
@@ -119,14 +127,18 @@ def compare(name: str, bench: Bench, rounds: int) -> Table:
     """Let every way take its turn, so often."""
     truth = bench.with_library(8)
     best = min(BATCHES, key=lambda size: seconds(lambda: bench.with_library(size)))
-    ways: dict[str, Callable[[], object]] = {
+    ways: dict[str, Callable[[], float]] = {
         f"SentenceTransformer.encode, its default batches of {DEFAULT_BATCH}": (
-            lambda: bench.with_library(DEFAULT_BATCH)
+            lambda: seconds(lambda: bench.with_library(DEFAULT_BATCH))
         ),
-        f"SentenceTransformer.encode, its best batches of {best}": lambda: bench.with_library(best),
-        f"torch, bfloat16, batches of {best}": lambda: bench.encoded(bench.halved, best),
-        "our encoder, bare": lambda: bench.bare(bench.exact),
-        "our encoder, bare, precision = fast": lambda: bench.bare(bench.fast),
+        f"SentenceTransformer.encode, its best batches of {best}": (
+            lambda: seconds(lambda: bench.with_library(best))
+        ),
+        f"torch, bfloat16, batches of {best}": (
+            lambda: seconds(lambda: bench.encoded(bench.halved, best))
+        ),
+        "our encoder, bare": lambda: seconds(lambda: bench.bare(bench.exact)),
+        "our encoder, bare, precision = fast": lambda: seconds(lambda: bench.bare(bench.fast)),
         "the pipeline, whole": bench.pipeline,
     }
     cosines = {
@@ -137,7 +149,7 @@ def compare(name: str, bench: Bench, rounds: int) -> Table:
     took: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, function in ways.items():
-            took[way].append(seconds(function))
+            took[way].append(function())
     tokens = statistics.mean(map(len, bench.exact.tokenizer().encode_batch(bench.texts)))
     table = Table(
         f"Encoding {len(bench.texts)} texts, {name}: {tokens:.0f} tokens on average",
@@ -159,7 +171,7 @@ def compare(name: str, bench: Bench, rounds: int) -> Table:
 
 def texts_of(folder: Path, encoder: TextEncoder, tokens: int, count: int) -> list[str]:
     """That many texts of about so many tokens, from real pages."""
-    real_pages(folder, count)
+    real_pages(folder)
     splitter = Splitter(encoder.tokenizer(), encoder.window)
     tokenizer = encoder.tokenizer()
     texts: list[str] = []

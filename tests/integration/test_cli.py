@@ -173,7 +173,7 @@ def test_knowledge_bases_come_and_go(shell: Shell) -> None:
     ran = shell.ok("kb", "add", "notes", str(shell.folder))
     assert ran.out == f"notes is {shell.folder}\n"
     assert "`pyrite index sync`" in ran.err
-    shell.ok("create", "--title", "A")
+    shell.ok("create", "--no-embed", "--title", "A")
     assert shell.ok("kb", "list").out == f"notes\t1\t0\t1\t0\t{shell.folder}\n"
     ran = shell.ok("kb", "remove", "notes")
     assert ran.out == f"notes is forgotten; its files are still in {shell.folder}\n"
@@ -203,12 +203,12 @@ def test_a_knowledge_base_need_only_be_named_where_there_are_several(
     for arguments in (("create", "--title", "A"), ("get", "a"), ("update", "a"), ("delete", "a")):
         assert "There is no knowledge base yet." in shell.refused(*arguments, code=2)
     shell.ok("kb", "add", "one", str(shell.folder))
-    shell.ok("create", "--title", "A")
+    shell.ok("create", "--no-embed", "--title", "A")
     (tmp_path / "two").mkdir()
     shell.ok("kb", "add", "two", str(tmp_path / "two"))
     err = shell.refused("create", "--title", "B", code=2)
     assert "Say which knowledge base, with --kb NAME: one, two." in err
-    shell.ok("create", "--title", "B", "--kb", "two")
+    shell.ok("create", "--no-embed", "--title", "B", "--kb", "two")
     assert (tmp_path / "two/b.md").exists()
     assert shell.ok("get", "a", "--kb", "one", "--json").json["kb"] == "one"
     for arguments in (
@@ -228,7 +228,7 @@ def test_an_entry_is_created_with_all_that_is_given(
         *("create", "--title", "Größe: 日本", "--id", "log/x", "--type", "decision"),
         *("--summary", "Why", "--tag", "a", "--tag", "b c", "--body", "Text 🎉"),
         *("--field", "reviewed=true", "--field", "by=[ann, bo]", "--field", "on=2026-11-22"),
-        *("--field", "note=a = b", "--field", "nothing="),
+        *("--field", "note=a = b", "--field", "nothing=", "--no-embed"),
     )
     assert re.fullmatch(r"created log/x \(revision \d+\)\n", ran.out)
     assert "`pyrite index embed` makes it searchable" in ran.err
@@ -265,7 +265,8 @@ def test_what_a_write_did_as_json(notes: Shell) -> None:
         "revision": created["revision"],
         "path": str(notes.folder / "a.md"),
         "changed": True,
-        "embedding": "pending",
+        "embedding": "done",
+        "warning": None,
     }
     updated = notes.ok("update", "a", "--summary", "S", "--json").json
     assert updated["revision"] > created["revision"]
@@ -282,7 +283,7 @@ def test_a_body_comes_from_an_option_a_file_or_standard_input(
         text: str = notes.ok("get", "a", "--json").json["body"]
         return text
 
-    notes.ok("create", "--title", "A")
+    notes.ok("create", "--no-embed", "--title", "A")
     assert body("--body", "from an option\n") == "from an option\n"
     monkeypatch.setattr(sys, "stdin", io.StringIO("from standard input ñ\n"))
     assert body("--body", "-") == "from standard input ñ\n"
@@ -324,7 +325,7 @@ def test_a_field_that_is_none_is_wrong_usage(notes: Shell, field: str, reason: s
 
 
 def test_an_entrys_own_fields_are_read_as_text(notes: Shell) -> None:
-    notes.ok("create", "--title", "A")
+    notes.ok("create", "--no-embed", "--title", "A")
     notes.ok("update", "a", "--field", "title=007", "--field", "tags=[007, on]")
     shown = notes.ok("get", "a", "--json").json
     assert (shown["title"], shown["tags"]) == ("007", ["007", "on"])
@@ -366,7 +367,7 @@ def test_a_revision_guards_against_what_one_has_not_seen(notes: Shell) -> None:
 
 
 def test_deleting(notes: Shell) -> None:
-    notes.ok("create", "--title", "A")
+    notes.ok("create", "--no-embed", "--title", "A")
     assert notes.ok("delete", "a").out == "deleted a\n"
     assert "no entry 'a'" in notes.refused("delete", "a")
 
@@ -385,8 +386,8 @@ def test_an_id_that_cannot_be_is_refused(notes: Shell, name: str) -> None:
 def test_listing(notes: Shell) -> None:
     ran = notes.ok("list")
     assert (ran.out, "No entry is indexed that fits" in ran.err) == ("", True)
-    notes.ok("create", "--title", "Ä\tb", "--tag", "x", "--type", "log", "--id", "a")
-    notes.ok("create", "--title", "B")
+    notes.ok("create", "--no-embed", "--title", "Ä\tb", "--tag", "x", "--type", "log", "--id", "a")
+    notes.ok("create", "--no-embed", "--title", "B")
     assert notes.ok("list").out == (
         "notes\ta\tÄ b\tlog\tx\tpending\nnotes\tb\tB\tnote\t\tpending\n"
     )
@@ -443,6 +444,7 @@ def test_syncing_says_what_it_did(notes: Shell) -> None:
             }
         ],
         "errors": [],
+        "queued": 3,
     }
     assert notes.ok("index", "sync", "--full").out == "notes: 3 unchanged\n"
 
@@ -483,7 +485,7 @@ def test_a_folder_that_is_gone_does_not_keep_others_from_being_synced(
 
 def test_syncing_nothing_says_how_to_begin(shell: Shell) -> None:
     assert "`pyrite kb add NAME FOLDER`" in shell.ok("index", "sync").err
-    assert shell.ok("index", "sync", "--json").json == {"kbs": [], "errors": []}
+    assert shell.ok("index", "sync", "--json").json == {"kbs": [], "errors": [], "queued": 0}
 
 
 # pyrite index embed
@@ -491,7 +493,7 @@ def test_syncing_nothing_says_how_to_begin(shell: Shell) -> None:
 
 def test_embedding_what_is_queued(notes: Shell) -> None:
     for name in "abc":
-        notes.ok("create", "--title", name)
+        notes.ok("create", "--no-embed", "--title", name)
     assert notes.ok("index", "embed").out == "embedded 3 entries in less than a second\n"
     assert sum(map(len, notes.encoder.calls)) == 3
     assert notes.ok("index", "embed").out == "nothing to do: 3 entries embedded, none queued\n"
@@ -502,8 +504,8 @@ def test_embedding_what_is_queued(notes: Shell) -> None:
 
 
 def test_embedding_as_json(notes: Shell) -> None:
-    notes.ok("create", "--title", "good")
-    notes.ok("create", "--title", "bad")
+    notes.ok("create", "--no-embed", "--title", "good")
+    notes.ok("create", "--no-embed", "--title", "bad")
     notes.encoder.fail = poison("bad")
     ran = notes("index", "embed", "--json")
     assert ran.code == 1
@@ -517,12 +519,12 @@ def test_embedding_as_json(notes: Shell) -> None:
         "attempts": 3,
     }
     del result["seconds"]
-    assert result == {"embedded": 1, "unfinished": 0, "stopped_by": None}
+    assert result == {"embedded": 1, "unfinished": 0, "stopped_by": None, "followed": None}
 
 
 def test_failures_are_named_listed_and_retried(notes: Shell) -> None:
     for number in range(12):
-        notes.ok("create", "--title", f"bad {number}")
+        notes.ok("create", "--no-embed", "--title", f"bad {number}")
     notes.encoder.fail = poison("bad")
     ran = notes("index", "embed")
     assert (ran.code, ran.out) == (1, "")
@@ -575,7 +577,7 @@ def test_one_knowledge_base_may_be_embedded_alone(notes: Shell, tmp_path: Path) 
     (tmp_path / "two").mkdir()
     notes.ok("kb", "add", "two", str(tmp_path / "two"))
     for kb in ("notes", "two"):
-        notes.ok("create", "--title", f"in {kb}", "--kb", kb)
+        notes.ok("create", "--no-embed", "--title", f"in {kb}", "--kb", kb)
     assert notes.ok("index", "embed", "--kb", "two").out.startswith("embedded 1 entry")
     counts = {kb["name"]: kb["pending"] for kb in notes.ok("kb", "list", "--json").json["kbs"]}
     assert counts == {"notes": 1, "two": 0}
@@ -585,7 +587,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(notes: Shell) -> None:
     def away() -> None:
         raise ModelError("the model cannot be loaded: it is not there")
 
-    notes.ok("create", "--title", "A")
+    notes.ok("create", "--no-embed", "--title", "A")
     notes.encoder.load = away  # type: ignore[method-assign]
     for arguments in ((), ("--json",)):
         err = notes.refused("index", "embed", *arguments)
@@ -597,7 +599,7 @@ def test_a_bug_while_embedding_is_one(notes: Shell) -> None:
     def crash() -> None:
         raise ZeroDivisionError("by zero")
 
-    notes.ok("create", "--title", "A")
+    notes.ok("create", "--no-embed", "--title", "A")
     notes.encoder.load = crash  # type: ignore[method-assign]
     ran = notes("index", "embed")
     assert (ran.code, ran.out) == (70, "")
@@ -615,11 +617,11 @@ def test_status_as_json(notes: Shell) -> None:
         "tokens_per_s": 0.0,
         "time_left_s": None,
     }
-    notes.ok("create", "--title", "good")
-    notes.ok("create", "--title", "bad")
+    notes.ok("create", "--no-embed", "--title", "good")
+    notes.ok("create", "--no-embed", "--title", "bad")
     notes.encoder.fail = poison("bad")
     notes("index", "embed")
-    notes.ok("create", "--title", "waits")
+    notes.ok("create", "--no-embed", "--title", "waits")
     status = notes.ok("index", "embed", "--status", "--json").json
     assert status["oldest_pending_age_s"] >= 0
     assert (status["pending"], status["done"], status["failed"], status["total"]) == (1, 1, 1, 3)
@@ -631,10 +633,10 @@ def test_status_as_json(notes: Shell) -> None:
 
 
 def test_status_in_words(notes: Shell) -> None:
-    notes.ok("create", "--title", "bad")
+    notes.ok("create", "--no-embed", "--title", "bad")
     notes.encoder.fail = poison("bad")
     notes("index", "embed")
-    notes.ok("create", "--title", "waits")
+    notes.ok("create", "--no-embed", "--title", "waits")
     ran = notes.ok("index", "embed", "--status")
     assert ran.out.splitlines() == [
         "coverage    0.00% of 2 entries",
@@ -657,7 +659,7 @@ def test_the_status_shows_the_worker(notes: Shell) -> None:
             seen.extend((notes("index", "embed", "--status"),))
             seen.extend((notes("index", "embed", "--status", "--json"),))
 
-    notes.ok("create", "--title", "A")
+    notes.ok("create", "--no-embed", "--title", "A")
     notes.encoder.fail = look
     notes.ok("index", "embed")
     human, program = seen
@@ -676,7 +678,7 @@ def test_the_doctor_is_content_or_exits_with_1(
     monkeypatch.setattr("pyrite.services.doctor.model", lambda settings: iter(()))
     ran = notes.ok("doctor")
     assert all(line.startswith("ok ") for line in ran.out.splitlines())
-    notes.ok("create", "--title", "A")
+    notes.ok("create", "--no-embed", "--title", "A")
     ran = notes.ok("doctor")  # a warning is no error
     assert "warning  queue: 1 of 1 entries wait" in ran.out
     assert "         -> `pyrite index embed` embeds them" in ran.out
@@ -700,6 +702,16 @@ def test_the_settings_are_listed(shell: Shell, monkeypatch: pytest.MonkeyPatch) 
     assert listed["threads"] == {"value": 3, "source": "PYRITE_THREADS", "help": rows["threads"][2]}
     default = Settings(home=shell.home).lease_s
     assert listed["lease_s"]["value"] == default
+
+
+def test_a_secret_is_masked_and_not_written(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYRITE_TOKEN", "hunter2")
+    for command in (("list",), ("list", "--json"), ("get", "token"), ("get", "token", "--json")):
+        ran = shell.ok("config", *command)
+        assert "hunter2" not in ran.out + ran.err
+        assert "********" in ran.out
+    assert "PYRITE_TOKEN=********" in shell.ok("config", "unset", "token").err
+    assert "hunter" not in shell.refused("config", "set", "token", "hunter3")
 
 
 def test_the_handbook_is_a_folder_of_the_product(shell: Shell) -> None:

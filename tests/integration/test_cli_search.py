@@ -94,11 +94,11 @@ def test_by_meaning_alone(colours: Shell) -> None:
 
 
 def test_a_hit_that_is_not_what_was_embedded_says_so(colours: Shell) -> None:
-    colours.ok("create", "--title", "Zebra", "--body", "A zebra.")
+    colours.ok("create", "--no-embed", "--title", "Zebra", "--body", "A zebra.")
     ran = colours.ok("search", "zebra", "--limit", "1")
     assert "     notes/zebra  (not embedded yet)\n     A zebra.\n     words #1 (" in ran.out
     assert "Not searched by meaning: 1 entry still to be embedded, the oldest for less" in ran.err
-    colours.ok("update", "red", "--body", "Green paint.")
+    colours.ok("update", "--no-embed", "red", "--body", "Green paint.")
     ran = colours.ok("search", "green", "--limit", "1")
     assert "notes/red" in ran.out
     assert "  (changed since it was embedded)\n     Green paint.\n" in ran.out
@@ -160,7 +160,7 @@ def test_what_cannot_be_answered_is_one_line(
 
 
 def test_waiting_for_a_write(colours: Shell) -> None:
-    revision = colours.ok("create", "--title", "Zebra", "--json").json["revision"]
+    revision = colours.ok("create", "--no-embed", "--title", "Zebra", "--json").json["revision"]
     wait = ("search", "zebra", "--wait-for", str(revision))
     ran = colours.ok(*wait, "--timeout", "0")
     assert f"Note: revision {revision} is still queued after less than a second; " in ran.err
@@ -170,7 +170,7 @@ def test_waiting_for_a_write(colours: Shell) -> None:
     ran = colours.ok(*wait)
     assert f"revision {revision}" not in ran.err
     assert colours.ok(*wait, "--json").json["waited"]["outcome"] == "embedded"
-    colours.ok("update", "zebra", "--body", "poison")
+    colours.ok("update", "--no-embed", "zebra", "--body", "poison")
     ran = colours.ok(*wait)
     assert f"Note: revision {revision} is no longer the present one: its entry was" in ran.err
     colours.encoder.fail = poison("poison")
@@ -182,7 +182,7 @@ def test_waiting_for_a_write(colours: Shell) -> None:
 
 def test_an_answer_as_json(colours: Shell) -> None:
     colours.encoder.fail = poison("bad")
-    colours.ok("create", "--title", "bad")
+    colours.ok("create", "--no-embed", "--title", "bad")
     colours("index", "embed")
     ran = colours.ok("search", "cans of red paint", "--json", "--limit", "1")
     result = ran.json
@@ -242,7 +242,7 @@ def test_related_entries(colours: Shell, tmp_path: Path) -> None:
     assert set(hit) == {"kb", "id", "title", "score", "passage", "freshness"}
     assert (hit["id"], hit["freshness"]) == ("log/mixed", "fresh")
     assert "Nothing was found." in colours.ok("related", "red", "--type", "none").err
-    colours.ok("create", "--title", "New")
+    colours.ok("create", "--no-embed", "--title", "New")
     ran = colours.ok("related", "new")
     assert ran.out == ""
     assert "new is not embedded yet: `pyrite index embed` embeds it." in ran.err
@@ -315,7 +315,10 @@ def test_unused_embeddings_are_deleted(colours: Shell, monkeypatch: pytest.Monke
 
 # What a command may cost
 
-HEAVY = ("numpy", "torch", "tokenizers", "usearch", "sentence_transformers", "openvino")
+HEAVY = (
+    *("numpy", "torch", "tokenizers", "usearch", "sentence_transformers", "openvino"),
+    *("trio", "quart", "hypercorn", "mcp", "pydantic", "httpx"),
+)
 SEEN = """
 import sys
 from pyrite.cli.main import run
@@ -337,7 +340,12 @@ print(code, *heavy, file=sys.stderr)
         ("search", "red", "--mode", "keyword", "--json", "--tag", "warm", "--limit", "3"),
         ("list", "--since", "2031-01-01"),
         ("index", "cache", "prune"),
-        ("create", "--title", "New", "--body", "Text"),
+        ("create", "--title", "New", "--body", "Text", "--no-embed"),
+        ("update", "red", "--body", "Text", "--no-embed"),
+        ("delete", "red"),
+        ("get", "red"),
+        ("kb", "list"),
+        ("mcp", "--help"),
     ],
     ids=" ".join,
 )

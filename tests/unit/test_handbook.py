@@ -20,6 +20,7 @@ from pyrite.cli.main import cli
 from pyrite.config import PREFIX, Settings
 from pyrite.entries import document
 from pyrite.entries.entry import Entry
+from pyrite.entries.links import Kind, links_of
 from pyrite.entries.scanning import scan
 
 HANDBOOK = Path(pyrite.__file__).parent / "handbook"
@@ -32,7 +33,6 @@ ENTRIES = {
 }
 TYPES = {"tutorial", "howto", "concept", "reference", "design"}
 
-WIKILINK = re.compile(r"\[\[([^\]|#]+)(?:[|#][^\]]*)?\]\]")
 PICTURE = re.compile(r"!\[[^\]\[]+\]\(([^)\s]+\.svg)\)")
 MARKDOWN_LINK = re.compile(r"\[[^\]\[]+\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -43,7 +43,7 @@ each_entry = pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys
 
 
 def links(entry: Entry) -> set[str]:
-    return set(WIKILINK.findall(entry.body))
+    return {link.target for link in links_of(entry.body) if link.kind is Kind.WIKI}
 
 
 def reachable(start: str) -> set[str]:
@@ -147,7 +147,7 @@ def test_the_reference_agrees_with_the_setting(name: str) -> None:
         str: {"text"},
         bool: {"true or false"},
         int: {"whole number"},
-        float: {"seconds", "days"},
+        float: {"seconds", "days", "number"},
     }
     assert kind in kinds[type(spec.default)]
     least = spec.metadata["minimum"]

@@ -1,0 +1,1 @@
+"""The MCP server: knowledge bases for programs that speak the Model Context Protocol."""

@@ -1,0 +1,124 @@
+"""Errors as an agent needs them: what was wrong, and what to do next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+from pydantic import ValidationError
+
+from pyrite import errors
+
+#: Names and ids told in one sentence, at most.
+_NAMED = 5
+
+#: How alike two ids have to be, from 0 to 1, for one to be told in place of the other.
+_ALIKE = 0.5
+
+#: Knowledge bases told, at most.
+_MANY = 20
+
+_NEXT: tuple[tuple[type[errors.PyriteError], str], ...] = (
+    (
+        errors.RevisionError,
+        "read it with entry_get, look at what has changed, and pass its revision as if_revision",
+    ),
+    (errors.FolderMissingError, "the person has to mount or restore the folder"),
+    (errors.ModelError, 'search with mode "keyword", which needs no model'),
+)
+
+
+def after(error: errors.PyriteError, *, local: bool) -> str:
+    """The error with what to do about it.
+
+    Args:
+        error: what was raised.
+        local: whether the caller sits at this computer, and may see its paths.
+    """
+    text = (str(error) if local else error.public).rstrip(".")
+    more = next((more for kind, more in _NEXT if isinstance(error, kind)), None)
+    return f"{text}; {more}" if more else text
+
+
+def no_such_kb(name: str, names: Sequence[str]) -> str:
+    """What to say of a knowledge base that there is not."""
+    return f"there is no knowledge base {name!r}; {_there_are(names)}"
+
+
+def which_kb(names: Sequence[str]) -> str:
+    """What to say where no knowledge base was named, and there is not exactly one."""
+    if not names:
+        return _there_are(names)
+    return f"say which knowledge base, with kb; {_there_are(names)}"
+
+
+def _there_are(names: Sequence[str]) -> str:
+    if not names:
+        return "there is none yet: `pyrite kb add NAME FOLDER` registers a folder"
+    more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
+    return f"there are: {', '.join(names[:_MANY])}{more}"
+
+
+def no_such_entry(kb: str, entry_id: str, known: Sequence[str]) -> str:
+    """What to say of an entry that there is not."""
+    near = near_ids(entry_id, known)
+    if near:
+        return f"there is no entry {entry_id!r} in {kb!r}; near it: {', '.join(near)}"
+    return f"there is no entry {entry_id!r} in {kb!r}; search or entry_list finds those there are"
+
+
+def near_ids(entry_id: str, known: Sequence[str]) -> list[str]:
+    """Ids that may have been meant: of the same last part first, then those spelled alike."""
+    name = entry_id.rpartition("/")[2].removesuffix(".md").lower()
+    same = [each for each in known if each.rpartition("/")[2].lower() == name]
+    folded = {each.lower(): each for each in known}
+    alike = get_close_matches(entry_id.removesuffix(".md").lower(), folded, _NAMED, _ALIKE)
+    return list(dict.fromkeys([*same, *(folded[each] for each in alike)]))[:_NAMED]
+
+
+def there_already(kb: str, entry_id: str) -> str:
+    """What to say of a new entry whose place is taken."""
+    return (
+        f"the entry {entry_id!r} exists already in {kb!r}; change it with entry_update, or give "
+        "another id"
+    )
+
+
+def not_failed(error: errors.NotFoundError) -> str:
+    """What to say of an entry that is to be tried again and has not failed."""
+    return f"{error.public}; embed_failures lists them"
+
+
+def no_such_heading(heading: str, titles: Sequence[str]) -> str:
+    """What to say of a heading that a body has not."""
+    if not titles:
+        return f"the entry has no heading {heading!r}, nor any other; leave heading out"
+    shown = ", ".join(repr(title) for title in titles[:_MANY])
+    return f"the entry has no heading {heading!r}; it has: {shown}"
+
+
+def wrong_arguments(tool: str, error: ValidationError) -> str:
+    """What to say of arguments that do not fit a tool's schema."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = (
+        f"{'.'.join(map(str, each['loc'])) or 'the arguments'}: {_lower(each['msg'])}"
+        for each in found[:_NAMED]
+    )
+    return f"{tool} cannot take these arguments; {'; '.join(faults)}"
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def hidden_tool(name: str, tier: str, needed: str) -> str:
+    """What to say of a tool that the tier hides."""
+    return (
+        f"the tool {name} is not available: this server was started for the tier {tier}, and it "
+        f"needs {needed}; the person can allow it with `pyrite mcp --tier {needed}`"
+    )
+
+
+def no_such_tool(name: str, names: Sequence[str]) -> str:
+    """What to say of a tool that there is not."""
+    return f"there is no tool {name!r}; there are: {', '.join(names)}"

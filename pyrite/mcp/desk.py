@@ -1,0 +1,234 @@
+"""Where the tools get their answers: the services, each call off the event loop.
+
+Searches come one at a time, for the search service keeps state between them; so do calls that
+embed. Whatever a service refuses leaves here as an error that says what to do next.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+
+import trio
+from mcp.server.mcpserver.exceptions import ToolError
+
+from pyrite.errors import ConflictError, FolderMissingError, NotFoundError, PyriteError
+from pyrite.mcp import advice
+from pyrite.redaction import without_paths
+from pyrite.services.embedding_service import EmbeddingService
+from pyrite.services.fallback import Aftermath, Fallback, Key
+from pyrite.services.folder_sync import FolderSync
+from pyrite.services.kb_service import KBService
+from pyrite.services.live_settings import LiveSettings
+from pyrite.services.search import SearchService
+from pyrite.storage.driver import sqlite3
+from pyrite.storage.records import Filters
+
+if TYPE_CHECKING:
+    from pyrite.config import Settings
+    from pyrite.encoders.protocol import TextEncoder
+    from pyrite.storage.protocol import Storage
+
+T = TypeVar("T")
+
+#: Calls that may be in threads at a time.
+_THREADS = 16
+
+#: So many ids are looked through for those near one that there is not.
+_IDS = 5000
+
+#: However short the rest, the model is given back no more often than this, in seconds.
+_SHORTEST_REST_S = 1.0
+
+
+class StoppingError(PyriteError):
+    """The server was told to stop while it embedded."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which entry a call is about, for the error that names others."""
+
+    kb: str
+    id: str
+
+
+class Desk:
+    """The services behind one MCP server, or several over one database."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: Settings,
+        encoder: TextEncoder,
+        *,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        clock: Callable[[], float] = time.time,
+        local: bool = True,
+    ) -> None:
+        """Open the services; no model is loaded.
+
+        Args:
+            storage: the database.
+            settings: those in force at the start; a pause is followed as it comes and goes.
+            encoder: not yet loaded.
+            environ: what goes before the configuration file.
+            clock: the time since the epoch.
+            local: whether those who call sit at this computer, and may be told its paths.
+        """
+        self.storage = storage
+        self.environ = environ
+        self.clock = clock
+        self.local = local
+        self.kbs = KBService(storage, settings, clock=clock)
+        self.embedding = EmbeddingService(storage, settings, clock)
+        self.sync = FolderSync(storage, settings, clock)
+        self.search = SearchService(storage, encoder, settings, clock)
+        self._encoder = encoder
+        self._live = LiveSettings(settings, environ)
+        self._fallback = Fallback(
+            storage, lambda: encoder, self.embedding, lambda: self.settings, clock
+        )
+        self._threads = trio.CapacityLimiter(_THREADS)
+        self._searching = trio.Lock()
+        self._embedding = trio.Lock()
+        self._calls = 0
+        self._stopping = False
+        self._quiet = trio.Event()
+        self._used = -math.inf
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force now."""
+        return self._live.read() if self._live.moved() else self._live.settings
+
+    def told(self, text: str) -> str:
+        """The text as the caller may see it."""
+        return text if self.local else without_paths(text)
+
+    async def hop(self, function: Callable[[], T], about: About | None = None) -> T:
+        """Run a blocking call in a thread, to its end, whatever is cancelled meanwhile.
+
+        Raises:
+            ToolError: a service refused it.
+        """
+        if self._stopping:
+            raise ToolError("the server is stopping; nothing was done")
+        self._calls += 1
+        try:
+            return await trio.to_thread.run_sync(
+                partial(self._called, function, about), limiter=self._threads
+            )
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        """Note the end of a call, and whether it was the last before a stop."""
+        self._calls -= 1
+        if self._stopping and not self._calls:
+            self._quiet.set()
+
+    async def search_hop(self, function: Callable[[], T], about: About | None = None) -> T:
+        """The same for what uses the search service: one at a time."""
+        async with self._searching:
+            self._used = trio.current_time()
+            return await self.hop(function, about)
+
+    async def after(self, keys: Iterable[Key]) -> Aftermath:
+        """See to entries that were just written; broken off, they stay queued."""
+        wanted = list(keys)
+        async with self._embedding:
+            self._used = trio.current_time()
+            aftermath = await self.hop(lambda: self._fallback.after(wanted, between=self._check))
+            self._used = trio.current_time()
+        return aftermath
+
+    def _check(self) -> None:
+        """Stop between two calls of the encoder if the caller or the server has gone."""
+        trio.from_thread.check_cancelled()
+        if self._stopping:
+            raise StoppingError("the server is stopping")
+
+    def _called(self, function: Callable[[], T], about: About | None) -> T:
+        try:
+            return function()
+        except FolderMissingError as error:
+            raise ToolError(advice.after(error, local=self.local)) from error
+        except NotFoundError as error:
+            # Of the two that can be missing it is the entry, if the knowledge base is there.
+            if about is not None and about.kb in self.kb_names():
+                known = self._ids(about.kb)
+                text = advice.no_such_entry(about.kb, about.id, known)
+                raise ToolError(text) from error
+            raise ToolError(advice.after(error, local=self.local)) from error
+        except PyriteError as error:
+            taken = type(error) is ConflictError and about is not None
+            if taken and about is not None and about.id in self._ids(about.kb):
+                raise ToolError(advice.there_already(about.kb, about.id)) from error
+            raise ToolError(advice.after(error, local=self.local)) from error
+        except sqlite3.OperationalError as error:
+            text = f"the database cannot be used just now ({error}); try again in a moment"
+            raise ToolError(text) from error
+
+    def kb_names(self) -> list[str]:
+        """All knowledge bases."""
+        return [kb.name for kb in self.kbs.kbs()]
+
+    def kb_named(self, name: str | None) -> str:
+        """The knowledge base of that name, or the only one there is; in a thread.
+
+        Raises:
+            ToolError: there is none; the message says which there are.
+        """
+        names = self.kb_names()
+        if name is None and len(names) == 1:
+            return names[0]
+        if name is None:
+            raise ToolError(advice.which_kb(names))
+        if name not in names:
+            raise ToolError(advice.no_such_kb(name, names))
+        return name
+
+    def only(self, name: str | None) -> list[str]:
+        """The one knowledge base named, or without a name none, which stands for all.
+
+        Raises:
+            ToolError: there is none of that name.
+        """
+        return [] if name is None else [self.kb_named(name)]
+
+    def _ids(self, kb: str) -> list[str]:
+        found = self.storage.entries(Filters(kbs=(kb,)), limit=_IDS)
+        return [stored.entry.id for stored in found]
+
+    async def rest(self) -> None:
+        """Give back the model's memory whenever it has not been used for long."""
+        while True:
+            idle_s = self.settings.idle_unload_s
+            await trio.sleep(max(idle_s, _SHORTEST_REST_S))
+            if idle_s:
+                await self.unload_unless_used(idle_s)
+
+    async def unload_unless_used(self, idle_s: float) -> None:
+        """Give back the model's memory if nobody has used it for so many seconds."""
+        async with self._searching, self._embedding:
+            if self._encoder.ready and trio.current_time() - self._used >= idle_s:
+                await trio.to_thread.run_sync(self._encoder.unload)
+
+    async def finish(self, grace_s: float) -> None:
+        """Take no more calls, and wait for those in threads, but no longer than so."""
+        self._stopping = True
+        if self._calls:
+            with trio.move_on_after(grace_s):
+                await self._quiet.wait()
+
+
+def uri_of(kb: str, entry_id: str) -> str:
+    """The address of an entry as a resource."""
+    return f"pyrite://{quote(kb, safe='')}/{quote(entry_id, safe='/')}"

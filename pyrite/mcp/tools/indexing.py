@@ -1,0 +1,128 @@
+"""Tools that bring the index in step with the folders, and embed again what has failed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import trio
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+from pyrite.errors import NotFoundError
+from pyrite.mcp import advice, views
+from pyrite.mcp import parameters as given
+from pyrite.mcp.catalog import tool
+from pyrite.mcp.desk import Desk
+from pyrite.mcp.models import EntryName, Retried, SyncAnswer
+from pyrite.services.fallback import Key
+from pyrite.services.folder_sync import Progress, SyncResult
+from pyrite.services.tokens import Tier
+from pyrite.storage.records import KnowledgeBase
+
+#: Entries that one call embeds; a caller waits, and a larger number is a worker's business.
+MOST_EMBEDDED = 100
+
+
+class Indexing:
+    """The index and the queue."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @tool("Sync folders", Tier.WRITE, idempotent=True)
+    async def index_sync(
+        self,
+        context: Context,
+        kb: given.OnlyKB = None,
+        full: Annotated[
+            bool, Field(description="Read every file, even those whose date has not moved.")
+        ] = False,
+    ) -> SyncAnswer:
+        """Read new, changed, renamed and deleted files into the index; no file is changed.
+
+        Needed only for files that were changed by something other than these tools.
+        """
+        desk = self._desk
+        only = await desk.hop(lambda: desk.only(kb))
+        known = [each for each in await desk.hop(desk.kbs.kbs) if not only or each.name in only]
+        results: list[SyncResult] = []
+        errors: list[str] = []
+        for each in known:
+            report = _reporter(context, f"reading {each.name}")
+            try:
+                results.append(await desk.hop(partial(_sync, desk, each, full, report)))
+            except _UnreadableError as error:
+                errors.append(error.text)
+        changed = [(r.kb, i) for r in results for i in (*r.came, *r.updated)]
+        queued, warning = await embedded(desk, changed)
+        syncs = [views.sync_info(result) for result in results]
+        return SyncAnswer(kbs=syncs, errors=errors, queued=queued, warning=warning)
+
+    @tool("Retry failures", Tier.WRITE, idempotent=True)
+    async def embed_retry(
+        self,
+        kb: given.OnlyKB = None,
+        ids: Annotated[
+            list[given.Id] | None,
+            Field(max_length=1000, description="Only these entries, all of which have failed."),
+        ] = None,
+    ) -> Retried:
+        """Try to embed failed entries again: all of them, or those named."""
+        desk = self._desk
+
+        def run() -> list[Key]:
+            only = next(iter(desk.only(kb)), None)
+            try:
+                return desk.embedding.retry_failed(only, ids)
+            except NotFoundError as error:
+                raise ToolError(advice.not_failed(error)) from error
+
+        retried = await desk.hop(run)
+        queued, warning = await embedded(desk, retried)
+        names = [EntryName(kb=name, id=entry_id) for name, entry_id in retried]
+        return Retried(retried=names, queued=queued, warning=warning)
+
+
+class _UnreadableError(Exception):
+    """A folder is not there."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+def _sync(desk: Desk, kb: KnowledgeBase, full: bool, report: Progress) -> SyncResult:
+    """Sync in a thread; between two batches, each a transaction, it can be cancelled."""
+
+    def progress(done: int, total: int) -> None:
+        trio.from_thread.check_cancelled()
+        report(done, total)
+
+    try:
+        return desk.sync.sync(kb, full=full, progress=progress)
+    except NotFoundError as error:
+        raise _UnreadableError(advice.after(error, local=desk.local)) from error
+
+
+def _reporter(context: Context, message: str) -> Progress:
+    """Tells the client, from a thread, how far it is."""
+
+    async def tell(done: int, total: int) -> None:
+        await context.report_progress(done, total, message)
+
+    return lambda done, total: trio.from_thread.run(tell, done, total)
+
+
+async def embedded(desk: Desk, keys: list[Key]) -> tuple[int, str | None]:
+    """See to entries that one call has queued; how many still wait in all, and a warning."""
+    aftermath = await desk.after(keys[:MOST_EMBEDDED])
+    counts = await desk.hop(desk.storage.counts)
+    warning = None if aftermath.warning is None else desk.told(aftermath.warning)
+    if warning is None and counts.unfinished and await desk.hop(desk.embedding.live_worker) is None:
+        warning = (
+            f"{counts.unfinished} entries wait and no worker is running: the person can start "
+            "`pyrite serve` or run `pyrite index embed`; until then words find them"
+        )
+    return counts.unfinished, warning

@@ -1,0 +1,198 @@
+"""Tools that change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from mcp.server.mcpserver.exceptions import ToolError
+
+from pyrite.mcp import advice, views
+from pyrite.mcp import parameters as given
+from pyrite.mcp.catalog import tool
+from pyrite.mcp.desk import About, Desk
+from pyrite.mcp.models import (
+    EntryPage,
+    EntryText,
+    FailureInfo,
+    FailureList,
+    KnowledgeBaseInfo,
+    KnowledgeBaseList,
+    RelatedAnswer,
+    SearchAnswer,
+    StatusAnswer,
+)
+from pyrite.services.embedding_service import status_dict
+from pyrite.services.query import Mode, SearchRequest
+from pyrite.services.tokens import Tier
+
+
+class Reading:
+    """Finding and reading entries."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @tool("List knowledge bases", Tier.READ)
+    async def kb_list(self) -> KnowledgeBaseList:
+        """List the knowledge bases, with how many entries each has and can be found by meaning."""
+        return await self._desk.hop(self._kb_list)
+
+    def _kb_list(self) -> KnowledgeBaseList:
+        desk = self._desk
+        rows = [(kb, desk.storage.counts(kb.name)) for kb in desk.kbs.kbs()]
+        return KnowledgeBaseList(
+            kbs=[
+                KnowledgeBaseInfo(
+                    name=kb.name,
+                    entries=counts.total,
+                    embedded=counts.done,
+                    pending=counts.unfinished,
+                    failed=counts.failed,
+                    path=kb.path if desk.local else None,
+                )
+                for kb, counts in rows
+            ]
+        )
+
+    @tool("Search", Tier.READ)
+    async def search(
+        self,
+        query: given.Query,
+        kb: given.OnlyKB = None,
+        mode: given.Mode = "hybrid",
+        limit: given.Limit = 10,
+        offset: given.Offset = 0,
+        type: given.OnlyType = None,
+        tags: given.OnlyTags = None,
+        since: given.Since = None,
+        until: given.Until = None,
+        fields: given.OnlyFields = None,
+        wait_for: given.WaitFor = None,
+        timeout: given.Timeout = 10.0,  # noqa: ASYNC109 - the service's own
+    ) -> SearchAnswer:
+        """Find entries by meaning and by words; each hit is an excerpt of its best passage.
+
+        Read more of a hit with entry_get, from start=passage.start. `freshness` counts entries
+        that a search by meaning cannot see yet; they are found by their words.
+        """
+
+        def run() -> SearchAnswer:
+            request = SearchRequest(
+                query=query,
+                mode=Mode(mode),
+                filters=given.filters(self._desk.only(kb), type, tags, since, until, fields),
+                limit=limit,
+                offset=offset,
+                wait_for=wait_for,
+                timeout_s=timeout,
+            )
+            return views.search_answer(self._desk.search.search(request), self._desk.told)
+
+        return await self._desk.search_hop(run)
+
+    @tool("Read an entry", Tier.READ)
+    async def entry_get(
+        self,
+        id: given.Id,
+        kb: given.KB = None,
+        heading: given.Heading = None,
+        start: given.Start = 0,
+        max_characters: given.Characters = given.USUAL_CHARACTERS,
+    ) -> EntryText:
+        """Read an entry: its front matter and its body, whole or in part.
+
+        Of a long body, this gives the beginning and the headings; read on with start, or give
+        the heading of a section.
+        """
+
+        def run() -> EntryText:
+            stored = self._desk.kbs.get_entry(about.kb, id)
+            body = stored.entry.body
+            first, end = start, len(body)
+            if heading is not None:
+                found = views.section(body, heading)
+                if found is None:
+                    titles = [each.title for each in views.headings(body)]
+                    raise ToolError(advice.no_such_heading(heading, titles))
+                first, end = max(start, found[0]), max(start, found[1])
+            return views.entry_text(stored, first, end, max_characters)
+
+        about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
+        return await self._desk.hop(run, about)
+
+    @tool("List entries", Tier.READ)
+    async def entry_list(
+        self,
+        kb: given.OnlyKB = None,
+        type: given.OnlyType = None,
+        tags: given.OnlyTags = None,
+        since: given.Since = None,
+        until: given.Until = None,
+        fields: given.OnlyFields = None,
+        limit: given.Limit = 50,
+        offset: given.AnyOffset = 0,
+    ) -> EntryPage:
+        """List entries by knowledge base and id, without their bodies."""
+
+        def run() -> EntryPage:
+            filters = given.filters(self._desk.only(kb), type, tags, since, until, fields)
+            found = self._desk.kbs.list_entries(filters, limit=limit + 1, offset=offset)
+            page = [views.entry_info(stored) for stored in found[:limit]]
+            return EntryPage(entries=page, more=len(found) > limit)
+
+        return await self._desk.hop(run)
+
+    @tool("Find related entries", Tier.READ)
+    async def related(
+        self,
+        id: given.Id,
+        kb: given.KB = None,
+        limit: given.Limit = 10,
+        kbs: given.OnlyKBs = None,
+        type: given.OnlyType = None,
+        tags: given.OnlyTags = None,
+        since: given.Since = None,
+        until: given.Until = None,
+        fields: given.OnlyFields = None,
+    ) -> RelatedAnswer:
+        """Find the entries that are about the same as an entry, nearest first."""
+
+        def run() -> RelatedAnswer:
+            # Imported only here: it brings numpy, which a session without it does not need.
+            from pyrite.services.related import related  # noqa: PLC0415
+
+            desk = self._desk
+            wanted = [desk.kb_named(name) for name in kbs or ()]
+            filters = given.filters(wanted, type, tags, since, until, fields)
+            desk.kbs.get_entry(about.kb, id)
+            near = desk.search.neighbourhood()
+            return views.related_answer(related(desk.storage, near, (about.kb, id), filters, limit))
+
+        about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
+        return await self._desk.search_hop(run, about)
+
+    @tool("Embedding status", Tier.READ)
+    async def embed_status(self, kb: given.OnlyKB = None) -> StatusAnswer:
+        """Say how many entries can be found by meaning, what waits, and whether a worker runs."""
+
+        def run() -> StatusAnswer:
+            only = next(iter(self._desk.only(kb)), None)
+            return StatusAnswer.model_validate(status_dict(self._desk.embedding.status(only)))
+
+        return await self._desk.hop(run)
+
+    @tool("List failures", Tier.READ)
+    async def embed_failures(self, kb: given.OnlyKB = None, limit: given.Limit = 50) -> FailureList:
+        """List the entries that could not be embedded, newest first, with the reason of each."""
+
+        def run() -> FailureList:
+            only = next(iter(self._desk.only(kb)), None)
+            found = self._desk.embedding.failures(only)
+            rows = [asdict(failure) for failure in found[:limit]]
+            for row in rows:
+                row["id"] = row.pop("entry_id")
+                row["error"] = self._desk.told(row["error"])
+            failures = [FailureInfo(**row) for row in rows]
+            return FailureList(failures=failures, more=len(found) > limit)
+
+        return await self._desk.hop(run)
