@@ -226,20 +226,9 @@ def list_entries(
 
 
 def _as_dict(stored: StoredEntry) -> dict[str, object]:
-    entry = stored.entry
-    return {
-        "kb": stored.kb,
-        "id": entry.id,
-        "path": stored.path,
-        "type": entry.type,
-        "title": entry.title,
-        "summary": entry.summary,
-        "tags": list(entry.tags),
-        "fields": dict(entry.fields),
-        "revision": stored.revision,
-        "updated_at": stored.updated_at,
-        "embedding": stored.embedding.value,
-    }
+    from pyrite.services.entry_json import entry_dict  # noqa: PLC0415
+
+    return {**entry_dict(stored), "path": stored.path}
 
 
 def _shown(value: JSON) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pyrite.entries.outline import Leaf, outline
 from pyrite.mcp.desk import uri_of
@@ -23,6 +23,7 @@ from pyrite.mcp.models import (
     WaitedInfo,
     Written,
 )
+from pyrite.services.entry_json import entry_dict
 
 if TYPE_CHECKING:
     from pyrite.services.excerpts import Excerpt
@@ -129,20 +130,7 @@ def entry_info(stored: StoredEntry) -> EntryInfo:
 
 
 def _entry(stored: StoredEntry) -> dict[str, Any]:
-    entry = stored.entry
-    return {
-        "kb": stored.kb,
-        "id": entry.id,
-        "uri": uri_of(stored.kb, entry.id),
-        "title": entry.title,
-        "type": entry.type,
-        "summary": entry.summary,
-        "tags": list(entry.tags),
-        "fields": cast("dict[str, Any]", dict(entry.fields)),
-        "revision": stored.revision,
-        "updated_at": stored.updated_at,
-        "embedding": stored.embedding.value,
-    }
+    return {**entry_dict(stored), "uri": uri_of(stored.kb, stored.entry.id)}
 
 
 def entry_text(stored: StoredEntry, start: int, end: int, most: int) -> EntryText:

@@ -38,7 +38,7 @@ _MOST_REQUESTS, _REQUESTS_S = 60, 60.0
 _SILENT_EVENTS = 1_000
 
 #: Where the app keeps its patience, and who is connected.
-_PATIENCE = "pyrite.websocket.patience"
+PATIENCE = "pyrite.websocket.patience"
 _CONNECTED = "pyrite.websocket.connected"
 
 
@@ -73,6 +73,13 @@ class Connection:
     interest: Interest
     ending: Ending | None = None
     sending: trio.CancelScope = field(default_factory=trio.CancelScope)
+    dropped: bool = False
+
+    def drop(self, feed: Feed) -> None:
+        """Count it among those that were too slow, once."""
+        if not self.dropped:
+            self.dropped = True
+            feed.drop()
 
     def end(self, code: int, reason: str) -> None:
         """Have it closed, unless it is being closed already."""
@@ -83,7 +90,7 @@ class Connection:
 
 def install(app: QuartTrio, patience: Patience | None = None) -> None:
     """Add the WebSocket to the app."""
-    app.extensions[_PATIENCE] = patience or Patience()
+    app.extensions[PATIENCE] = patience or Patience()
     app.extensions[_CONNECTED] = set[Connection]()
     app.websocket("/ws")(follow)
     inner = app.asgi_app
@@ -146,7 +153,7 @@ def _unavailable(detail: str) -> ProblemError:
 
 async def _send(connection: Connection, feed: Feed, since: int | None) -> None:
     """Send what follows ``since``, then what comes, as long as the client reads."""
-    slow_s = current_app.extensions[_PATIENCE].slow_s
+    slow_s = current_app.extensions[PATIENCE].slow_s
     with feed.listening(since) as listener:
         greeting = [messages.hello(listener.position, feed.last)]
         if listener.position > feed.last and listener.position > await feed.newest():
@@ -163,7 +170,7 @@ async def _send(connection: Connection, feed: Feed, since: int | None) -> None:
             behind = feed.left_behind(listener)
             # One who comes back after long is behind too, and catches up as fast as it can.
             if behind and caught_up and took_s >= slow_s:
-                feed.drop()
+                connection.drop(feed)
                 connection.end(TOO_SLOW, "too slow; come back with the seq of your last message")
                 return
             caught_up = caught_up or not behind
@@ -202,23 +209,23 @@ async def _read(connection: Connection) -> None:
 
 async def _look_after(connection: Connection) -> None:
     """Close the connection when the server stops or the token is gone, and cut off the stuck."""
-    closing, patience = node().closing, current_app.extensions[_PATIENCE]
-    wire = connection.wire
+    closing, wire = node().closing, connection.wire
     try:
         while not closing.is_set():
+            patience: Patience = current_app.extensions[PATIENCE]
             with trio.move_on_after(patience.look_s):
                 await closing.wait()
             writing_s = wire.writing_s
             if writing_s is not None and writing_s > patience.stuck_s:
-                node().feed.drop()
-                await wire.cut()
-            elif wire.closed:
+                connection.drop(node().feed)
+                return await wire.cut()
+            if wire.closed:
                 # Hypercorn closes by itself when a message is too large, and goes on reading.
                 await wire.cut()
             elif not await security.still_valid(connection.caller):
                 connection.end(REFUSED, "the token is no longer valid")
         connection.end(GOING_AWAY, "the server is stopping")
-        await trio.sleep(patience.closing_s)
+        await trio.sleep(current_app.extensions[PATIENCE].closing_s)
     finally:
         # Whatever ends this, a write that does not end by itself must not hold it up.
         if wire.writing_s is not None:

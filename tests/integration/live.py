@@ -14,7 +14,7 @@ from trio_websocket import WebSocketConnection
 from pyrite.server import problems, security, websocket
 from pyrite.server.current import KEY
 from pyrite.server.feed import Feed
-from pyrite.server.websocket import Patience
+from pyrite.server.websocket import PATIENCE, Patience
 from pyrite.storage.sqlite import feed as rows
 from tests.fakes.node import FakeNode
 from tests.fakes.websockets import open_websocket
@@ -26,9 +26,14 @@ LIMIT_S = 30
 class Server:
     """A server of this test's own."""
 
-    def __init__(self, node: FakeNode, url: str) -> None:
+    def __init__(self, node: FakeNode, app: QuartTrio, url: str) -> None:
         self.node = node
+        self.app = app
         self.url = url
+
+    def be(self, patience: Patience) -> None:
+        """Be as patient as this from now on."""
+        self.app.extensions[PATIENCE] = patience
 
     def commit(
         self,
@@ -88,7 +93,7 @@ async def serving(
                 stopped.set()
 
             (address,) = await nursery.start(served)
-            yield Server(node, address.replace("http", "ws"))
+            yield Server(node, app, address.replace("http", "ws"))
             node.closing.set()
             stop.set()
             # What is shielded must end by itself now.

@@ -42,12 +42,14 @@ class Following:
         )
 
     async def until(self, *ids: str, what: str = "created") -> list[SyncResult]:
-        """Syncs until these entries, and no others, came or went."""
+        """The syncs that tell of these entries, and of no others."""
         seen: list[SyncResult] = []
         found: set[str] = set()
-        while found < set(ids):
-            seen.append(await self.results.receive())
-            found |= set(getattr(seen[-1], what))
+        while not found >= set(ids):
+            result = await self.results.receive()
+            told = set(getattr(result, what)) - {"first"}.difference(ids)
+            seen += [result] if told else []
+            found |= told
         assert found == set(ids)
         return seen
 
@@ -58,13 +60,13 @@ async def following(product: Product, kb: str | None = None) -> AsyncIterator[Fo
     with trio.fail_after(LONG):
         async with trio.open_nursery() as nursery:
             await nursery.start(made.watch.run)
-            # It listens once it tells of something; how many of these it takes is all the same.
-            while not product.storage.files(KB):
-                product.write("first.md")
+            # It listens once it tells of something, however many hints that takes.
+            listening = False
+            while not listening:
+                product.write("first.md", str(trio.current_time()))
                 with trio.move_on_after(0.1):
                     await made.until("first")
-                    break
-                (product.folder / "first.md").unlink()
+                    listening = True
             yield made
             nursery.cancel_scope.cancel()
 

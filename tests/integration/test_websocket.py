@@ -249,10 +249,12 @@ async def test_one_who_does_not_read_is_told_and_disturbs_nobody(node):
 
 
 async def test_one_who_never_reads_is_cut_off(node):
-    patience = Patience(stuck_s=0.2, look_s=0.01)
+    patience = Patience(stuck_s=LIMIT_S, look_s=0.01)
     async with serving(node, patience) as server, server.open(), server.open() as quick:
         await hear(quick, 1)
         await flood(server, quick)
+        # By now nothing is being written but to the one that does not read.
+        server.be(Patience(stuck_s=0, look_s=0.01))
         await server.listeners(1)
         assert node.feed.statistics().dropped == 1
         server.commit()

@@ -25,6 +25,7 @@ from pyrite.server.operations import (
 from pyrite.server.routes import examples
 from pyrite.server.schemas import EntryPatch, EntryText, ListParameters, NewEntry
 from pyrite.services.entry_files import Editor
+from pyrite.services.entry_json import entry_dict
 from pyrite.services.kb_service import KBService, WriteResult
 from pyrite.services.replacing import merging, replacing
 from pyrite.services.tokens import Tier
@@ -68,7 +69,7 @@ async def list_entries(kb: str, *, query_args: ListParameters) -> Response:
         lambda: served.kbs.list_entries(filters, limit=limit + 1, offset=offset)
     )
     more = len(found) > limit
-    body = {"entries": [as_dict(stored) for stored in found[:limit]], "more": more}
+    body = {"entries": [entry_dict(stored) for stored in found[:limit]], "more": more}
     return reply(body, headers={"Link": _next_page(offset + limit)} if more else None)
 
 
@@ -138,7 +139,7 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
     headers = {"ETag": etag(stored.revision)}
     if _given("If-None-Match") and request.if_none_match.contains_weak(str(stored.revision)):
         return nothing(HTTPStatus.NOT_MODIFIED, headers)
-    return reply(as_dict(stored) | {"body": stored.entry.body}, headers=headers)
+    return reply(entry_dict(stored) | {"body": stored.entry.body}, headers=headers)
 
 
 @blueprint.put("/kbs/<kb>/entries/<path:id>")
@@ -247,23 +248,6 @@ async def delete_entry(kb: str, id: str) -> Response:  # noqa: A002
 
     await served.hop(delete)
     return nothing()
-
-
-def as_dict(stored: StoredEntry) -> dict[str, object]:
-    """An entry in JSON, without its body."""
-    entry = stored.entry
-    return {
-        "kb": stored.kb,
-        "id": entry.id,
-        "type": entry.type,
-        "title": entry.title,
-        "summary": entry.summary,
-        "tags": list(entry.tags),
-        "fields": dict(entry.fields),
-        "revision": stored.revision,
-        "updated_at": stored.updated_at,
-        "embedding": stored.embedding.value,
-    }
 
 
 def _find(kbs: KBService, kb: str, entry_id: str) -> StoredEntry | None:

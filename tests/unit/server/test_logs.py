@@ -98,6 +98,8 @@ def test_the_level_is_the_settings(level: str) -> None:
 
 def test_hypercorn_logs_once_and_here() -> None:
     own = logging.getLogger("hypercorn.error")
+    # A server that this process had may have silenced it.
+    own.setLevel(logging.NOTSET)
     own.addHandler(logging.StreamHandler(io.StringIO()))
     out = configured(log_format="json")
     own.info("Running on %s", "http://127.0.0.1:1")
