@@ -5,6 +5,9 @@
 #
 # What has been installed is remembered by a checksum, so that a second call takes no time.
 
+# What is imported is compiled once and kept; without that, each command would compile its own.
+unset PYTHONDONTWRITEBYTECODE
+
 ensure_venv() {
     local extra="${1:-}" python stamp wanted
     python="$(find_python)" || return 1
@@ -16,7 +19,8 @@ ensure_venv() {
     wanted="$(cat pyproject.toml deploy/constraints.txt | cksum)"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         echo "==> installing Pyrite${extra:+ and what $extra needs} (minutes, the first time)"
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        # Most of what is installed is never imported, and to compile it all takes a minute.
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
             --constraint deploy/constraints.txt \
             --config-settings editable_mode=compat --editable ".${extra:+[$extra]}"
         # With an extra, everything that is needed without it has been installed too.

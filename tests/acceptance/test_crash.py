@@ -26,7 +26,7 @@ from tests.acceptance.pages import real_pages
 LONG = 120
 
 #: Pages for the real model.
-PAGES = 60
+PAGES = 32
 
 
 @pytest.mark.process

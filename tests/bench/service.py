@@ -168,10 +168,11 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     clients = CLIENTS[: 2 if quick else None]
     real_pages(folder / "pages", 20 if quick else IMPORT)
     encodes: list[float] = []
-    seen = {way: Seen() for way in WAYS}
+    ways = dict(list(WAYS.items())[: 2 if quick else None])
+    seen = {way: Seen() for way in ways}
     for number in range(rounds):
         encodes += encode_times(Settings(home=folder), follows)
-        for turn, (way, (given, imports)) in enumerate(WAYS.items()):
+        for turn, (way, (given, imports)) in enumerate(ways.items()):
             pages = folder / "pages" if imports else None
             with serving(folder / f"{number}-{turn}", given, pages) as server:
                 measure(server, seen[way], way, clients, each, follows)
@@ -228,7 +229,7 @@ def posts(seen: Mapping[str, Seen], clients: Sequence[int], each: int) -> Table:
         "Creating entries through the server",
         ("", "clients", "p50, ms", "p99, ms", "entries/s", "p50 to embedding off", "p99"),
         f"Each client creates {each:,} entries over a connection that stays open. Of the import of "
-        f"{IMPORT:,} pages and what was written besides, {seen['during an import'].left:,} entries "
+        f"{IMPORT:,} pages and what was written besides, {list(seen.values())[-1].left:,} entries "
         "or more were still to be embedded at the end.",
     )
     for count in clients:
