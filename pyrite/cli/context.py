@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyrite.cli.completion import kb_names
+
 if TYPE_CHECKING:
     from pyrite.config import Settings
     from pyrite.encoders.protocol import TextEncoder
@@ -117,7 +119,7 @@ Decorator = Callable[[Callable[..., object]], Callable[..., object]]
 
 def kb_option(text: str) -> Decorator:
     """The option that names a knowledge base."""
-    return click.option("--kb", metavar="NAME", help=text)
+    return click.option("--kb", metavar="NAME", help=text, shell_complete=kb_names)
 
 
 def json_option() -> Decorator:

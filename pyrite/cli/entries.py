@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyrite.cli.completion import entry_ids
 from pyrite.cli.context import App, Decorator, json_option, kb_option, pass_app
 from pyrite.cli.filters import filter_options, filters_of
 from pyrite.cli.output import announced, note, print_json, say, table
@@ -92,7 +93,7 @@ def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> int:
 
 
 @click.command()
-@click.argument("entry_id", metavar="ID")
+@click.argument("entry_id", metavar="ID", shell_complete=entry_ids)
 @click.option("--title", help="The entry's title.")
 @_content_options
 @click.option("--untag", "untags", multiple=True, metavar="TAG", help="Take a tag away.")
@@ -130,7 +131,7 @@ def update(app: App, /, entry_id: str, *, kb: str | None, as_json: bool, **given
 
 
 @click.command()
-@click.argument("entry_id", metavar="ID")
+@click.argument("entry_id", metavar="ID", shell_complete=entry_ids)
 @kb_option(_KB)
 @json_option()
 @pass_app
@@ -165,7 +166,7 @@ def get(app: App, entry_id: str, *, kb: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("entry_id", metavar="ID")
+@click.argument("entry_id", metavar="ID", shell_complete=entry_ids)
 @click.option(
     "--if-revision", type=int, metavar="N", help="Refuse unless the entry is at this revision."
 )

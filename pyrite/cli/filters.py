@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyrite.cli.completion import kb_names
 from pyrite.cli.context import Decorator
 
 if TYPE_CHECKING:
     from pyrite.storage.records import Filters
 
 _OPTIONS: tuple[Decorator, ...] = (
-    click.option("--kb", "kbs", multiple=True, metavar="NAME", help="Only of this knowledge base."),
+    click.option(
+        "--kb",
+        "kbs",
+        multiple=True,
+        metavar="NAME",
+        help="Only of this knowledge base.",
+        shell_complete=kb_names,
+    ),
     click.option("--type", "types", multiple=True, metavar="TYPE", help="Only of this type."),
     click.option("--tag", "tags", multiple=True, help="Only with this tag; with all, if several."),
     click.option("--since", metavar="DAY", help="Only of this day (YYYY-MM-DD) or later."),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pyrite.cli.completion import kb_names
 from pyrite.cli.context import App, json_option, pass_app
 from pyrite.cli.output import note, print_json, say, table
 
@@ -76,7 +77,7 @@ def list_kbs(app: App, *, as_json: bool) -> None:
 
 
 @kb.command()
-@click.argument("name")
+@click.argument("name", shell_complete=kb_names)
 @json_option()
 @pass_app
 def remove(app: App, name: str, *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyrite.cli.completion import entry_ids
 from pyrite.cli.context import App, json_option, kb_option, pass_app
 from pyrite.cli.output import count, note, print_json, table
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("entry_id", metavar="[ID]", required=False)
+@click.argument("entry_id", metavar="[ID]", required=False, shell_complete=entry_ids)
 @click.option("--dangling", is_flag=True, help="List the links that lead nowhere, of all entries.")
 @kb_option("Knowledge base; may be left out where there is only one, and with --dangling.")
 @json_option()

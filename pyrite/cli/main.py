@@ -15,6 +15,7 @@ import click
 from pyrite import __version__
 from pyrite.cli import (
     backup,
+    completion,
     config,
     doctor,
     entries,
@@ -64,7 +65,8 @@ for command in (
     *(kb.kb, entries.create, entries.update, entries.get, entries.delete, entries.list_entries),
     *(index.index, search.search, search.related, serve.serve, mcp.mcp, watch.watch, token.token),
     *(links.links, imports.import_entries, imports.export),
-    *(backup.backup, doctor.doctor, config.config, handbook.handbook),
+    *(backup.backup, doctor.doctor, config.config, completion.completion),
+    handbook.handbook,
 ):
     cli.add_command(command)
 

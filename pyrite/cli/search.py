@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pyrite.cli.completion import entry_ids
 from pyrite.cli.context import App, json_option, pass_app
 from pyrite.cli.filters import filter_options, filters_of
 from pyrite.cli.output import announced, bold, duration, entries, note, print_json, say
@@ -106,7 +107,7 @@ def search(app: App, /, query: str, *, as_json: bool, **given: Any) -> None:
 
 
 @click.command()
-@click.argument("entry_id", metavar="ID")
+@click.argument("entry_id", metavar="ID", shell_complete=entry_ids)
 @click.option(
     "--limit",
     type=click.IntRange(min=1, max=1000),
