@@ -10,7 +10,7 @@ Times are seconds since the epoch unless a name says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -177,3 +177,13 @@ class Statistics:
     #: Tokens and characters encoded a second over the last minute; 0 before the first batch.
     tokens_per_s: float = 0.0
     characters_per_s: float = 0.0
+
+    def plus(self, later: Statistics) -> Statistics:
+        """The counts of both, with the state and the rates of the later one."""
+        counts = (
+            *("done", "failed", "retried", "lost", "released"),
+            *("chunks", "tokens", "batches", "encode_s", "commit_s", "characters"),
+        )
+        return replace(
+            later, **{name: getattr(self, name) + getattr(later, name) for name in counts}
+        )

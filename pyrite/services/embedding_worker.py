@@ -110,7 +110,17 @@ class EmbeddingWorker:
         if self._settings.paused:
             raise PausedError("embedding is paused; `pyrite config set paused false` resumes it")
         options = replace(self._options(), patience=Patience(tries=1))
-        return await self._run(options, kb=kb, drain=True)
+        statistics = await self._run(options, kb=kb, drain=True)
+        # Off the record since then. Who wrote before that may have left the entry to this worker.
+        while not self._stopped and await trio.to_thread.run_sync(self._is_more, kb):
+            statistics = statistics.plus(await self._run(options, kb=kb, drain=True))
+        if not self._stopped:
+            assert self._upkeep is not None
+            await self._upkeep.update()
+        return statistics
+
+    def _is_more(self, kb: str | None) -> bool:
+        return self._storage.counts(kb).unfinished > 0
 
     async def run(self) -> Statistics:
         """Serve the queue until stopped; a cancellation is a graceful stop.
@@ -183,7 +193,7 @@ class EmbeddingWorker:
         return statistics
 
     async def _run_beside_upkeep(self, *, drain: bool) -> Statistics:
-        """Run the pipeline; in a drain, the graph is brought up to date at the end."""
+        """Run the pipeline."""
         assert self._pipeline is not None
         assert self._upkeep is not None
         try:
@@ -199,10 +209,7 @@ class EmbeddingWorker:
             if bugs is not None:
                 raise cause(bugs) from None
         await trio.lowlevel.checkpoint_if_cancelled()
-        statistics = ended.unwrap()
-        if drain and not self._stopped:
-            await self._upkeep.update()
-        return statistics
+        return ended.unwrap()
 
     async def _follow_settings(self) -> None:
         """Do what the configuration file says as it changes."""

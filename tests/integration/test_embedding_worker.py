@@ -15,10 +15,12 @@ from actors.lifecycle import LEASE_EXPIRED, RetryPolicy, Status
 from actors.messages import Event, Statistics, WorkerState
 from actors.packing import BatchLimits
 from pyrite.errors import ModelError
+from pyrite.services import embedding_worker
 from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.entry_files import Draft, Edit
 from pyrite.services.kb_service import KBService
 from pyrite.services.process import identity
+from pyrite.services.worker_queue import WorkerQueue
 from pyrite.storage.protocol import ClaimRequest, Storage
 from pyrite.storage.records import WorkerRow
 from tests.fakes.encoder import FakeEncoder
@@ -137,6 +139,26 @@ async def test_a_drain_waits_for_retries_that_are_due_later(product: Product) ->
 
     statistics = await worker(product, FakeEncoder(fail=refuse), retry_base_s=0.02).process_queue()
     assert (statistics.done, statistics.retried) == (1, 1)
+
+
+async def test_what_is_left_to_a_drain_at_its_end_is_embedded_by_it(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(product, 1)
+    close, late = embedding_worker._close, iter(["late", "later"])
+
+    async def close_late(queue: WorkerQueue) -> None:
+        for title in late:
+            # Whoever writes sees a worker that is alive, and leaves the entry to it.
+            product.kbs.create_entry(KB, Draft(title, body=title))
+            assert product.embedding.live_worker() is not None
+            break
+        await close(queue)
+
+    monkeypatch.setattr(embedding_worker, "_close", close_late)
+    assert (await worker(product).process_queue()).done == 3
+    assert product.entry("later").embedding is Status.DONE
+    assert product.embedding.live_worker() is None
 
 
 async def test_a_drain_keeps_to_its_knowledge_base(product: Product) -> None:
