@@ -48,6 +48,7 @@ def test_a_text_that_kills_its_worker_fails_alone(tmp_path: Path) -> None:
     assert json.loads(run.stdout) == {"deaths": 3, "broken": []}
 
 
+@pytest.mark.long
 @pytest.mark.process
 @pytest.mark.model
 @pytest.mark.xdist_group("model")

@@ -29,6 +29,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -588,6 +589,7 @@ class StorageMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
+@pytest.mark.no_cover
 def test_the_promises_hold_whatever_happens() -> None:
     StorageMachine.steps = 0
     StorageMachine.seen = Counter()

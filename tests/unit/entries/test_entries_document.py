@@ -104,6 +104,7 @@ BYTES = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.no_cover
 @settings(max_examples=300)
 @given(BYTES)
 def test_reading_raises_nothing_but_the_documented_error(raw):
@@ -138,6 +139,7 @@ FIELDS = st.dictionaries(
 )  # fmt: skip
 
 
+@pytest.mark.no_cover
 @settings(max_examples=300, deadline=None)
 @given(st.tuples(TEXT, TEXT, TEXT), st.lists(TEXT, max_size=3), BODY, FIELDS)
 @example(("", "", ""), [], "\n---\n", {})
@@ -189,6 +191,7 @@ def test_what_cannot_be_written_is_refused_by_name(arguments, reason):
         create(**{"title": "T", **arguments})
 
 
+@pytest.mark.no_cover
 @settings(max_examples=300)
 @given(
     st.sampled_from(["", "\ufeff"]),
