@@ -134,8 +134,9 @@ def in_words(value: Value) -> str:
 
 def _path(name: str) -> Path:
     """The configuration file, which need not be valid, for it may be about to be repaired."""
-    from pyrite.config import FILE_NAME, PREFIX, find_home  # noqa: PLC0415
+    from pyrite.config import PREFIX, find_home  # noqa: PLC0415
     from pyrite.errors import ConfigError  # noqa: PLC0415
+    from pyrite.settings import FILE_NAME  # noqa: PLC0415
 
     if name == "home":
         raise ConfigError(
@@ -146,7 +147,8 @@ def _path(name: str) -> Path:
 
 def _overridden(name: str) -> str | None:
     """The environment variable that goes before the file, with a warning, if there is one."""
-    from pyrite.config import FILE_SETTINGS, PREFIX, shown  # noqa: PLC0415
+    from pyrite.config import PREFIX, shown  # noqa: PLC0415
+    from pyrite.settings import FILE_SETTINGS  # noqa: PLC0415
 
     variable = f"{PREFIX}{name.upper()}"
     if variable not in os.environ or name not in {spec.name for spec in FILE_SETTINGS}:

@@ -14,12 +14,12 @@ import click
 from pyrite.cli.completion import kb_names
 
 if TYPE_CHECKING:
-    from pyrite.config import Settings
     from pyrite.encoders.protocol import TextEncoder
     from pyrite.services.embedding_service import EmbeddingService
     from pyrite.services.folder_sync import FolderSync
     from pyrite.services.kb_service import KBService
     from pyrite.services.search import SearchService
+    from pyrite.settings import Settings
     from pyrite.storage.records import KnowledgeBase
     from pyrite.storage.sqlite.store import SqliteStorage
 

@@ -11,7 +11,7 @@ from pyrite.cli.context import App
 from pyrite.cli.output import note
 
 if TYPE_CHECKING:
-    from pyrite.config import Settings
+    from pyrite.settings import Settings
 
 _INTERRUPTED = 130
 

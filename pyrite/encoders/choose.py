@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from actors.messages import Vector
-    from pyrite.config import Settings
     from pyrite.encoders.prepare import Say
     from pyrite.encoders.protocol import TextEncoder
+    from pyrite.settings import Settings
 
 
 def make_encoder(

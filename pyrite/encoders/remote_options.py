@@ -13,7 +13,7 @@ import trio
 from pyrite.endpoint import base_url
 
 if TYPE_CHECKING:
-    from pyrite.config import Settings
+    from pyrite.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,8 @@ from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import Filters
 
 if TYPE_CHECKING:
-    from pyrite.config import Settings
     from pyrite.encoders.protocol import TextEncoder
+    from pyrite.settings import Settings
     from pyrite.storage.protocol import Storage
 
 T = TypeVar("T")

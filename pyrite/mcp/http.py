@@ -29,7 +29,6 @@ from werkzeug.datastructures import Headers
 
 from actors.pipeline import cause
 from pyrite.addresses import Host
-from pyrite.config import Settings
 from pyrite.errors import ConfigError
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.server import PyriteServer
@@ -38,6 +37,7 @@ from pyrite.server.names import Names, only_here, read_host
 from pyrite.server.rate import Rate
 from pyrite.server.security import check_bind
 from pyrite.services.tokens import Tier, TokenService
+from pyrite.settings import Settings
 
 PATH = "/mcp"
 

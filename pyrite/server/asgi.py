@@ -24,7 +24,6 @@ import trio
 from quart_trio import QuartTrio
 
 from pyrite import config
-from pyrite.config import Settings
 from pyrite.encoders.choose import encoder_of
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.server import logs
@@ -32,6 +31,7 @@ from pyrite.server.app import create_app
 from pyrite.server.current import KEY
 from pyrite.server.main import crashed, leave
 from pyrite.server.node import Node
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 
 _log = logging.getLogger("pyrite.server")

@@ -18,8 +18,8 @@ import structlog
 from quart_trio import QuartTrio
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from pyrite.config import Settings
 from pyrite.server.exchange import Exchange, listen
+from pyrite.settings import Settings
 
 #: The product's own loggers, which follow the setting.
 _OWN = ("pyrite", "actors")

@@ -21,7 +21,6 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as serve_http
 
 from actors.pipeline import cause
-from pyrite.config import Settings
 from pyrite.encoders.choose import encoder_of
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import PyriteError
@@ -30,6 +29,7 @@ from pyrite.server.app import create_app
 from pyrite.server.node import Node
 from pyrite.server.security import check_bind
 from pyrite.server.supervisor import tell_supervisor
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 
 _log = logging.getLogger("pyrite.server")

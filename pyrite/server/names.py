@@ -19,7 +19,7 @@ from pyrite.addresses import (
     origin_of,
     web_origin,
 )
-from pyrite.config import Settings
+from pyrite.settings import Settings
 
 #: What the scheme of a WebSocket is called in an origin.
 _SCHEMES = {"ws": "http", "wss": "https"}

@@ -25,7 +25,6 @@ import trio
 
 from actors.messages import Statistics
 from pyrite import __version__
-from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.server.feed import Feed
 from pyrite.server.jobs import Jobs
@@ -41,6 +40,7 @@ from pyrite.services.leadership import Leadership
 from pyrite.services.live_settings import LiveSettings
 from pyrite.services.search import SearchService
 from pyrite.services.tokens import TokenService
+from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage
 
 T = TypeVar("T")

@@ -22,7 +22,6 @@ from quart import Request, Response, Websocket, current_app, g, request, websock
 from quart_trio import QuartTrio
 
 from pyrite.addresses import Host, is_loopback
-from pyrite.config import Settings
 from pyrite.errors import ConfigError
 from pyrite.server import exchange, marks, pages
 from pyrite.server.credentials import NOBODY, TRUSTED, Caller, Credentials, bearer
@@ -33,6 +32,7 @@ from pyrite.server.names import Names, only_here, read_host
 from pyrite.server.problems import ProblemError
 from pyrite.server.rate import Rate
 from pyrite.services.tokens import Tier, TokenService
+from pyrite.settings import Settings
 
 if TYPE_CHECKING:
     from pyrite.server.node import Node

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from pyrite import __version__
 from pyrite.addresses import is_loopback
-from pyrite.config import Settings
 from pyrite.encoders.model_files import find
 from pyrite.errors import ModelError, NewerDatabaseError, NotFoundError, StorageError
 from pyrite.services.embedding_service import EmbeddingService
 from pyrite.services.folder_sync import FolderSync
+from pyrite.settings import Settings
 from pyrite.storage.driver import WAL_RESET_FIXED, sqlite3
 from pyrite.storage.protocol import Storage
 

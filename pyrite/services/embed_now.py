@@ -10,9 +10,9 @@ from actors.messages import Claim, Encoded, Piece, Refused, Report
 from actors.packing import BatchLimits, Window
 from actors.ports import EncoderUnavailableError
 from actors.reporter import Assembly
-from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.services.worker_queue import WorkerQueue, batch_limits, open_queue, retry_policy
+from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage
 
 #: An entry: its knowledge base and its id.

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import NotFoundError
 from pyrite.redaction import without_paths
 from pyrite.services.leaders import present_leader
 from pyrite.services.process import is_dead
+from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Failure, LastError, QueueCounts, StoredEntry, WorkerRow
 

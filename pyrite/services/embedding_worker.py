@@ -18,7 +18,6 @@ from actors.messages import Statistics
 from actors.packing import BatchLimits
 from actors.pipeline import Pipeline, PipelineOptions, cause
 from actors.ports import UNOBSERVED, Observer
-from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import ModelError, PyriteError
 from pyrite.services.encoding_thread import EncodingThread
@@ -26,6 +25,7 @@ from pyrite.services.graph_upkeep import GraphUpkeep
 from pyrite.services.live_settings import LOOK_S, LiveSettings, warn
 from pyrite.services.process import Identity
 from pyrite.services.worker_queue import WorkerQueue, batch_limits, open_queue, retry_policy
+from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage
 
 #: Leases are renewed at this part of their length, so that two beats may be late.

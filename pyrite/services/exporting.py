@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pyrite.config import Settings
 from pyrite.entries import json_lines
 from pyrite.entries.files import prepare, read_file
 from pyrite.entries.paths import resolve
 from pyrite.errors import ConflictError, InvalidEntryError, UnreadableFileError
 from pyrite.services.entry_files import writing_to
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Filters, StoredEntry
 

@@ -21,9 +21,9 @@ from pyrite.errors import PyriteError
 from pyrite.storage.driver import sqlite3
 
 if TYPE_CHECKING:
-    from pyrite.config import Settings
     from pyrite.encoders.protocol import TextEncoder
     from pyrite.services.embedding_service import EmbeddingService
+    from pyrite.settings import Settings
     from pyrite.storage.protocol import Storage
     from pyrite.storage.records import WorkerRow
 

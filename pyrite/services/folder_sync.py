@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyrite.config import Settings
 from pyrite.entries.entry import Entry
 from pyrite.entries.files import FileStamp, ReadFile, read_file, stamp_of, sweep
 from pyrite.entries.links import Link, links_of
 from pyrite.entries.paths import linked_folder
 from pyrite.entries.scanning import FoundFile, scan
 from pyrite.errors import FolderMissingError, UnreadableFileError
+from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage, Writing
 from pyrite.storage.records import BULK, INTERACTIVE, FileRow, KnowledgeBase, Record
 

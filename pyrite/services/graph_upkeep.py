@@ -11,7 +11,7 @@ import threading
 
 import trio
 
-from pyrite.config import Settings
+from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage
 
 #: How often it is looked whether the graph is due, in seconds.

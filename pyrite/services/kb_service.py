@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actors.lifecycle import Status
-from pyrite.config import Settings
 from pyrite.entries.files import (
     FileStamp,
     PreparedFile,
@@ -44,6 +43,7 @@ from pyrite.services.entry_files import (
 )
 from pyrite.services.knowledge_bases import KnowledgeBases
 from pyrite.services.query import check_filters
+from pyrite.settings import Settings
 from pyrite.storage.protocol import EVERYTHING, Storage, Writing
 from pyrite.storage.records import INTERACTIVE, FileRow, Filters, StoredEntry
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyrite.config import Settings
 from pyrite.entries.document import lines_above_body
 from pyrite.entries.files import read_file
 from pyrite.entries.frontmatter import DocumentError
@@ -20,6 +19,7 @@ from pyrite.entries.link_targets import Named, Names, Resolution, State, aliases
 from pyrite.entries.links import Link
 from pyrite.errors import UnreadableFileError
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import LinkRow
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pyrite import config
-from pyrite.config import PREFIX, Settings
+from pyrite.config import PREFIX
 from pyrite.errors import ConfigError
+from pyrite.settings import Settings
 
 #: What can change while a worker runs; the rest is read when it starts.
 FOLLOWED = ("threads", "batch_texts", "batch_tokens", "idle_unload_s", "paused")

@@ -15,8 +15,8 @@ from pyrite.storage.protocol import EVERYTHING
 
 if TYPE_CHECKING:
     from actors.messages import Vector
-    from pyrite.config import Settings
     from pyrite.neighbours.protocol import Ids, NeighbourIndex
+    from pyrite.settings import Settings
     from pyrite.storage.protocol import Storage
     from pyrite.storage.records import Filters, Model, Passage
 

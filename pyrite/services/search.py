@@ -21,9 +21,9 @@ from pyrite.services.query import Mode, SearchRequest, words_of
 from pyrite.services.ranking import POOL, Key, fused, places, ranked
 
 if TYPE_CHECKING:
-    from pyrite.config import Settings
     from pyrite.encoders.protocol import QueryEncoder
     from pyrite.services.neighbourhood import Near, Neighbourhood
+    from pyrite.settings import Settings
     from pyrite.storage.protocol import Storage
     from pyrite.storage.records import Model, Passage, WordQuery
 

@@ -10,12 +10,12 @@ from actors.lifecycle import RetryPolicy
 from actors.messages import Chunk, Claim, Encoded, Span, Statistics, WorkerState
 from actors.packing import BatchLimits
 from actors.ports import UNOBSERVED, Claimed, Ending, Observer, Settled
-from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.entries.chunks import Splitter
 from pyrite.services.dimension import expect_stored
 from pyrite.services.embedding_service import DAY_S
 from pyrite.services.process import Identity, identity, is_dead
+from pyrite.settings import Settings
 from pyrite.storage.protocol import ClaimRequest, Storage
 from pyrite.storage.records import DueEntry, Model, WorkerRow
 

@@ -28,13 +28,13 @@ from pathlib import Path
 
 import trio
 
-from pyrite.config import Settings
 from pyrite.entries.files import PreparedFile, read_file
 from pyrite.entries.scanning import scan
 from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.entry_files import Draft, Edit
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.connection import Connections
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.fakes.encoder import FakeEncoder, embedding_of, texts_of

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyrite.config import Settings
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
 from pyrite.entries.chunks import Splitter
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.acceptance import crashes
 from tests.acceptance.pages import real_pages

@@ -14,7 +14,6 @@ import trio
 
 from actors.messages import WorkerState
 from pyrite.cli.context import make_encoder
-from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.entries.chunks import Splitter
 from pyrite.services.embedding_service import EmbeddingService
@@ -22,6 +21,7 @@ from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.entry_files import Draft, Edit
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table, percentile

@@ -23,7 +23,6 @@ import trio
 from sentence_transformers import SentenceTransformer
 
 from pyrite.cli.context import make_encoder
-from pyrite.config import Settings
 from pyrite.encoders.model_files import find
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
@@ -33,6 +32,7 @@ from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.entry_files import Draft
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table

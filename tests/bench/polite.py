@@ -22,10 +22,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from actors.lifecycle import Status
-from pyrite.config import Settings
 from pyrite.services.entry_files import Draft
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.records import Filters
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.acceptance.pages import real_pages

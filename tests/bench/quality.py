@@ -18,7 +18,6 @@ import pytrec_eval
 import trio
 
 from pyrite.cli.context import make_encoder
-from pyrite.config import Settings
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
 from pyrite.services.embedding_worker import EmbeddingWorker
@@ -26,6 +25,7 @@ from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
 from pyrite.services.query import Mode, SearchRequest
 from pyrite.services.search import SearchService
+from pyrite.settings import Settings
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.bench import cisi

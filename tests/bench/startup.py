@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrite.config import Settings
 from pyrite.services.entry_files import Draft
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.bench.report import Table
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pyrite.config import Settings
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.records import CLOCK_GRAIN_S
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.acceptance.pages import real_pages

@@ -10,11 +10,11 @@ from pathlib import Path
 import trio
 
 from pyrite.cli.context import make_encoder
-from pyrite.config import Settings
 from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.entry_files import Draft
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table, percentile

@@ -13,7 +13,6 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 
-from pyrite.config import Settings
 from pyrite.errors import PyriteError
 from pyrite.server.jobs import Jobs
 from pyrite.server.metrics import Metrics
@@ -22,6 +21,7 @@ from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
 from pyrite.services.search import SearchService
 from pyrite.services.tokens import TokenService
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.fakes.encoder import FakeEncoder
 

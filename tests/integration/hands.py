@@ -16,11 +16,11 @@ import trio
 
 from actors.lifecycle import Status
 from actors.messages import Statistics, Vector
-from pyrite.config import Settings
 from pyrite.services.embedding_service import EmbeddingService
 from pyrite.services.embedding_worker import EmbeddingWorker
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.kb_service import KBService
+from pyrite.settings import Settings
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import Filters, KnowledgeBase, StoredEntry
 from pyrite.storage.sqlite.store import SqliteStorage

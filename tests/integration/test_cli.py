@@ -14,8 +14,8 @@ import pytest
 from pyrite import __version__
 from pyrite.cli import context
 from pyrite.cli.main import cli, main, run
-from pyrite.config import Settings
 from pyrite.errors import ModelError, NotFoundError
+from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.shell import Ran, Shell, poison
 

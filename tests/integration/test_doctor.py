@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from actors.lifecycle import RetryPolicy
-from pyrite.config import Settings
 from pyrite.encoders.model_files import DEFAULT_MODEL
 from pyrite.services import doctor
 from pyrite.services.doctor import Finding, Level, examine
 from pyrite.services.entry_files import Draft
 from pyrite.services.process import identity
+from pyrite.settings import Settings
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import WorkerRow

@@ -14,9 +14,9 @@ import pytest
 
 from pyrite import config
 from pyrite.cli import embedding
-from pyrite.config import Settings
 from pyrite.services.embedding_service import EmbeddingService
 from pyrite.services.process import identity
+from pyrite.settings import Settings
 from pyrite.storage.records import Leader, WorkerRow
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.shell import Shell

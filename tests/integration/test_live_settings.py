@@ -15,7 +15,6 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.messages import WorkerState
-from pyrite.config import Settings
 from pyrite.config_file import set_value, unset
 from pyrite.encoders.choose import FastestEncoder
 from pyrite.encoders.openvino import OpenVinoEncoder
@@ -25,6 +24,7 @@ from pyrite.services import embedding_worker
 from pyrite.services.embedding_worker import EmbeddingWorker, PausedError
 from pyrite.services.entry_files import Draft
 from pyrite.services.live_settings import LiveSettings
+from pyrite.settings import Settings
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
 

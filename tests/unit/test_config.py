@@ -11,8 +11,9 @@ import platformdirs
 import pytest
 
 from pyrite.addresses import Host
-from pyrite.config import FILE_SETTINGS, Settings, find_home, load, origins
+from pyrite.config import find_home, load, origins
 from pyrite.errors import ConfigError
+from pyrite.settings import FILE_SETTINGS, Settings
 
 NUMBERS = [f for f in FILE_SETTINGS if type(f.default) in {int, float}]
 SECRETS = [f for f in FILE_SETTINGS if f.metadata["secret"]]

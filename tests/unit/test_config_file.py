@@ -13,9 +13,10 @@ import pytest
 from filelock import FileLock
 
 from pyrite import config_file
-from pyrite.config import FILE_SETTINGS, Settings, load
+from pyrite.config import load
 from pyrite.config_file import set_value, unset
 from pyrite.errors import ConfigError
+from pyrite.settings import FILE_SETTINGS, Settings
 
 #: All but the secret ones, which no file holds.
 KEPT = [f for f in FILE_SETTINGS if not f.metadata["secret"]]

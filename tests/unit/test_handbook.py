@@ -17,11 +17,12 @@ import pytest
 import pyrite
 from pyrite import config
 from pyrite.cli.main import cli
-from pyrite.config import PREFIX, Settings
+from pyrite.config import PREFIX
 from pyrite.entries import document
 from pyrite.entries.entry import Entry
 from pyrite.entries.links import Kind, links_of
 from pyrite.entries.scanning import scan
+from pyrite.settings import Settings
 
 HANDBOOK = Path(pyrite.__file__).parent / "handbook"
 ROOT = Path(__file__).resolve().parents[2]

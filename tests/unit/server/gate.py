@@ -15,12 +15,12 @@ from quart_trio import QuartTrio
 
 from actors.fanout import HubStatistics
 from actors.messages import Statistics
-from pyrite.config import Settings
 from pyrite.server import health, logs, metrics, problems, security
 from pyrite.server.current import KEY
 from pyrite.server.metrics import Metrics
 from pyrite.server.security import caller, public, requires
 from pyrite.services.tokens import Tier, TokenService
+from pyrite.settings import Settings
 from tests.fakes.memory_storage import MemoryStorage
 
 

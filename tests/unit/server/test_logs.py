@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pyrite.config import Settings
 from pyrite.server import logs
 from pyrite.services.tokens import Tier
+from pyrite.settings import Settings
 from tests.unit.server.gate import client, make_node
 
 NAMES = ("pyrite", "actors", "hypercorn.error")

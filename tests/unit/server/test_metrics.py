@@ -11,9 +11,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.messages import Statistics, WorkerState
-from pyrite.config import Settings
 from pyrite.server.metrics import scrape
 from pyrite.services.tokens import Tier
+from pyrite.settings import Settings
 from tests.unit.server.gate import HERE, GateNode, client, make_app, make_node
 
 HANDBOOK = Path(__file__).parents[3] / "pyrite" / "handbook" / "operations" / "metrics.md"

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrite.addresses import Host, host, is_loopback, web_origin
-from pyrite.config import Settings
 from pyrite.server.names import Names, only_here
+from pyrite.settings import Settings
 
 
 def names(**settings: str) -> Names:

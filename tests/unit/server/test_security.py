@@ -9,10 +9,10 @@ import pytest
 import trio
 from quart.testing.connections import WebsocketResponseError
 
-from pyrite.config import Settings
 from pyrite.errors import ConfigError
 from pyrite.server.security import check_bind
 from pyrite.services.tokens import Tier
+from pyrite.settings import Settings
 from tests.unit.server.gate import THERE, Client, GateNode, client, make_node
 
 OPEN = ("/open", "/healthz")
