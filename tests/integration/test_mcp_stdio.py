@@ -172,7 +172,6 @@ def test_a_client_that_is_gone_is_the_end_and_no_bug(product: Product) -> None:
     ("arguments", "said", "code"),
     [
         (("--http", "--host", "0.0.0.0", "--port", "0"), "pyrite token create", 1),
-        (("--http", "--host", "192.0.2.1", "--port", "0"), "pyrite token create", 1),
         (("--port", "1"), "--port goes with --http", 2),
         (("--tier", "all"), "'read', 'write', 'admin'", 2),
     ],
@@ -199,13 +198,10 @@ def test_a_port_that_is_taken(product: Product) -> None:
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_over_http_it_says_where_it_is_and_ends_by_a_signal(
-    product: Product, number: signal.Signals
-) -> None:
+def test_over_http_it_says_where_it_is_and_ends_by_a_signal(product: Product) -> None:
     with start(product, "--http", "--port", "0") as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert re.fullmatch(r"MCP server for the tier read at http://127\.0\.0\.1:\d+/mcp\n", line)
-        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(LONG) == 0

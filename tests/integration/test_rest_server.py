@@ -27,7 +27,7 @@ from tests.fakes.node import FakeNode
 LIMIT_S = 120
 
 #: Requests made up for each operation, besides those that try each rule of the document.
-EXAMPLES = 3
+EXAMPLES = [1, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(1800)])]
 
 
 @asynccontextmanager
@@ -110,7 +110,8 @@ async def test_a_refusal_before_the_body_leaves_the_connection_of_use(tmp_path: 
 
 
 @pytest.mark.process
-def test_every_operation_does_as_the_document_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_every_operation_does_as_the_document_says(tmp_path: Path, examples: int) -> None:
     node = FakeNode(tmp_path / "server", rate_limit=0)
     node.add_kb("proof")
     for entry_id in ("ops/kept", "ops/other"):
@@ -124,7 +125,7 @@ def test_every_operation_does_as_the_document_says(tmp_path: Path) -> None:
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
                 *("run", url, "--header", f"Authorization: Bearer {token}"),
-                *("--max-examples", str(EXAMPLES), "--seed", "1", "--no-color"),
+                *("--max-examples", str(examples), "--seed", "1", "--no-color"),
                 *("--continue-on-failure", "--generation-database", "none"),
             ],
             check=False,
