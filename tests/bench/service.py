@@ -103,16 +103,16 @@ class Server:
         revision: int = json.loads(content)["revision"]
         return revision
 
-    def status(self) -> dict[str, int]:
-        """How many entries stand where."""
+    def status(self, kb: str = "") -> dict[str, int]:
+        """How many entries stand where, of one knowledge base or of all."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.request("GET", "/api/index/embed-status")
+        connection.request("GET", f"/api/index/embed-status{f'?kb={kb}' if kb else ''}")
         status: dict[str, int] = json.loads(connection.getresponse().read())
         connection.close()
         return status
 
-    def unfinished(self) -> int:
-        status = self.status()
+    def unfinished(self, kb: str = "") -> int:
+        status = self.status(kb)
         return status["pending"] + status["processing"]
 
     def wait(self, condition: Callable[[], bool]) -> None:
@@ -164,7 +164,7 @@ def serving(folder: Path, given: Mapping[str, str], pages: Path | None) -> Itera
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    rounds, each, follows = (1, 4, 3) if quick else (3, 60, 30)
+    rounds, each, follows = (1, 4, 3) if quick else (2, 60, 45)
     clients = CLIENTS[: 2 if quick else None]
     real_pages(folder / "pages", 20 if quick else IMPORT)
     encodes: list[float] = []
@@ -190,6 +190,8 @@ def measure(
         if way == "queue idle":
             server.wait(lambda: not server.unfinished())
     if way != "embedding off":
+        # What was posted before is as urgent, and older: it would go first.
+        server.wait(lambda: not server.unfinished("written"))
         seen.waits += trio.run(follow, server, follows)
     seen.left = min(seen.left, server.unfinished())
 
