@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pyrite.entries import document
 from pyrite.entries.files import PreparedFile, prepare, sync_folder
-from pyrite.entries.links import Link, links_of
 from pyrite.errors import ConflictError, InvalidEntryError, PyriteError, WriteError
 from pyrite.services.entry_files import (
+    Content,
     Draft,
     NewFile,
     Verbatim,
     already_there,
     new_file,
-    record_of,
     writing_to,
 )
 from pyrite.storage.protocol import Storage
@@ -90,9 +88,7 @@ class _Batch:
         self._clock = clock
         #: What is certain already, and what waits to be put in place, by the drafts' numbers.
         self._certain: dict[int, Creation] = {}
-        self._waiting: dict[int, tuple[NewFile, PreparedFile]] = {}
-        #: Their links, read while no lock is held: that takes milliseconds for a long text.
-        self._links: dict[int, tuple[Link, ...]] = {}
+        self._waiting: dict[int, tuple[NewFile, Content, PreparedFile]] = {}
 
     def create(self, drafts: Sequence[Draft | Verbatim]) -> list[Creation]:
         """Do it all; returns what became of each."""
@@ -113,22 +109,20 @@ class _Batch:
             new = new_file(self._root, draft, self._max_bytes)
             with writing_to(new.path):
                 prepared = files.enter_context(prepare(new.path, new.raw))
-            self._links[number] = links_of(document.read(new.raw, new.id).body)
-            self._waiting[number] = new, prepared
+            self._waiting[number] = new, Content.of(new.raw, new.id), prepared
 
     def _index(self) -> dict[int, Record]:
         """Put the files in their places, index and queue them; returns those that are new."""
         records: dict[int, Record] = {}
         now = self._clock()
         with self._storage.writing() as writing:
-            for number, (new, prepared) in self._waiting.items():
+            for number, (new, content, prepared) in self._waiting.items():
                 with self._fate_of(number, new.id):
                     if writing.file(self._kb, new.id) is not None:
                         raise already_there(self._kb, new.id)
                     with writing_to(new.path):
                         stamp = prepared.create()
-                    record = record_of(self._kb, new.id, new.relative, new.raw, stamp, now)
-                    records[number] = replace(record, links=self._links[number])
+                    records[number] = content.record(self._kb, new.relative, stamp, now)
             revisions = writing.upsert(list(records.values()), priority=BULK, now=now)
         for number, revision in zip(records, revisions, strict=True):
             self._certain[number] = Creation(Fate.CREATED, records[number].entry.id, revision)

@@ -11,6 +11,7 @@ from pyrite.entries import document
 from pyrite.entries.entry import DEFAULT_TYPE, JSON, Entry, tags_of
 from pyrite.entries.files import FileStamp, ReadFile, digest_of, stamp_of
 from pyrite.entries.frontmatter import DocumentError
+from pyrite.entries.links import Link, links_of
 from pyrite.entries.paths import ENDINGS, check_id, resolve, slug
 from pyrite.errors import ConflictError, InvalidEntryError, UnreadableFileError, WriteError
 from pyrite.storage.records import FileRow, Record
@@ -103,12 +104,29 @@ def _raw_of(draft: Draft) -> bytes:
     )
 
 
-def record_of(
-    kb: str, entry_id: str, relative: str, raw: bytes, stamp: FileStamp, now: float
-) -> Record:
-    """What the index is told of a file that was written just now."""
-    file = FileRow.read_at(now, entry_id, relative, digest_of(raw), stamp)
-    return Record(kb, document.read(raw, entry_id), file)
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file says, read while no lock is held: for a long text that takes milliseconds."""
+
+    entry: Entry
+    #: Hash of the file's bytes.
+    digest: bytes
+    links: tuple[Link, ...]
+
+    @classmethod
+    def of(cls, raw: bytes, entry_id: str) -> Content:
+        """The content of an entry's file.
+
+        Raises:
+            DocumentError: the file cannot be read as an entry.
+        """
+        entry = document.read(raw, entry_id)
+        return cls(entry, digest_of(raw), links_of(entry.body))
+
+    def record(self, kb: str, relative: str, stamp: FileStamp, now: float) -> Record:
+        """What the index is told of it, once the file was written under that path just now."""
+        file = FileRow.read_at(now, self.entry.id, relative, self.digest, stamp)
+        return Record(kb, self.entry, file, self.links)
 
 
 def already_there(kb: str, entry_id: str) -> ConflictError:

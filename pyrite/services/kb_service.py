@@ -29,6 +29,7 @@ from pyrite.entries.paths import check_id, resolve
 from pyrite.errors import ConflictError, NotFoundError, RevisionError
 from pyrite.services.bulk import Creation, create_many
 from pyrite.services.entry_files import (
+    Content,
     Draft,
     Edit,
     Editor,
@@ -37,7 +38,6 @@ from pyrite.services.entry_files import (
     check_size,
     edited,
     new_file,
-    record_of,
     stamp_now,
     writing_to,
 )
@@ -124,13 +124,12 @@ class KBService(KnowledgeBases):
             ConflictError: an entry or a file is there already.
         """
         new = new_file(self.folder(kb), draft, self._settings.max_file_bytes)
+        content = Content.of(new.raw, new.id)
         with writing_to(new.path), prepare(new.path, new.raw) as prepared:
             with self._storage.writing() as writing:
                 if writing.file(kb, new.id) is not None:
                     raise already_there(kb, new.id)
-                revision = self._index(
-                    writing, kb, new.id, new.relative, new.raw, prepared.create()
-                )
+                revision = self._index(writing, kb, new.relative, content, prepared.create())
             prepared.sync_folder()
         return self._written(WriteResult(kb, new.id, revision, new.path))
 
@@ -173,8 +172,9 @@ class KBService(KnowledgeBases):
             path = resolve(root, relative)
             raw = edited(read, edit)
             check_size(raw, self._settings.max_file_bytes)
+            content = Content.of(raw, entry_id)
             with writing_to(path), prepare(path, raw, mode_from=path) as prepared:
-                result = self._replace(kb, entry_id, read, raw, prepared, expected_revision)
+                result = self._replace(kb, read, content, prepared, expected_revision)
             if result is not None:
                 return self._written(result) if result.changed else result
         raise ConflictError(f"{entry_id!r} keeps being changed by another writer; try again")
@@ -208,13 +208,13 @@ class KBService(KnowledgeBases):
     def _replace(
         self,
         kb: str,
-        entry_id: str,
         read: ReadFile,
-        raw: bytes,
+        content: Content,
         prepared: PreparedFile,
         expected_revision: int | None,
     ) -> WriteResult | None:
         """Put the edited file in place and index it; None if it is not what was read any more."""
+        entry_id, same = content.entry.id, content.digest == read.digest
         with self._storage.writing() as writing:
             row = writing.file(kb, entry_id)
             if row is None:
@@ -223,12 +223,12 @@ class KBService(KnowledgeBases):
             _check_revision(entry_id, revision, expected_revision)
             if file.path != read.path or stamp_now(prepared.path) != read.stamp:
                 return None
-            if raw == read.raw and file.digest == read.digest:
+            if same and file.digest == read.digest:
                 return self._unchanged(kb, entry_id, revision, prepared.path)
             if expected_revision is not None and file.digest != read.digest:
                 raise _changed_outside(entry_id, revision)
-            stamp = read.stamp if raw == read.raw else prepared.replace()
-            revision = self._index(writing, kb, entry_id, file.path, raw, stamp)
+            stamp = read.stamp if same else prepared.replace()
+            revision = self._index(writing, kb, file.path, content, stamp)
         prepared.sync_folder()
         return WriteResult(kb, entry_id, revision, prepared.path)
 
@@ -260,11 +260,11 @@ class KBService(KnowledgeBases):
                 raise _changed_outside(file.entry_id, revision)
 
     def _index(
-        self, writing: Writing, kb: str, entry_id: str, path: str, raw: bytes, stamp: FileStamp
+        self, writing: Writing, kb: str, path: str, content: Content, stamp: FileStamp
     ) -> int:
         """Write an entry's index row and queue row; returns the new revision."""
         now = self._clock()
-        record = record_of(kb, entry_id, path, raw, stamp, now)
+        record = content.record(kb, path, stamp, now)
         (revision,) = writing.upsert([record], priority=INTERACTIVE, now=now)
         return revision
 
