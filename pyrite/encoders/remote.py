@@ -217,7 +217,8 @@ class RemoteEncoder:
         """The session, which nobody closes meanwhile."""
         with self._lock:
             if self._session is None:
-                self._session = Session(self._options.concurrency, self._options.url)
+                options = self._options
+                self._session = Session(options.concurrency, options.url, self._outside)
                 self._closing = weakref.finalize(self, self._session.stop)
             session = self._session
             self._users += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,3 +66,5 @@ class Outside:
     now: Callable[[], float] = time.time
     #: Called on the session's Trio thread.
     sleep: Callable[[float], Awaitable[object]] = trio.sleep
+    #: Raises :class:`trio.TooSlowError` where what it is around takes longer; used there too.
+    fail_after: Callable[[float], AbstractContextManager[object]] = trio.fail_after

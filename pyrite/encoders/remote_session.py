@@ -20,6 +20,7 @@ import trio
 from pyrite import __version__
 from pyrite.addresses import is_loopback
 from pyrite.encoders.remote_failures import Answer, Failure, Kind, plain
+from pyrite.encoders.remote_options import Outside
 from pyrite.encoders.trio_thread import StoppedError, TrioThread
 
 T = TypeVar("T")
@@ -49,13 +50,15 @@ class Question:
 class Session:
     """One client. It can be used by several threads at a time until it is closed."""
 
-    def __init__(self, concurrency: int, url: str) -> None:
+    def __init__(self, concurrency: int, url: str, outside: Outside) -> None:
         """Start the thread; nothing is connected before the first request.
 
         Args:
             concurrency: how many requests for documents there may be at a time.
             url: the server's; the environment's proxies are for others than this computer.
+            outside: what ends a request that takes too long.
         """
+        self._outside = outside
         # When debugging, it logs the headers of answers, which may hold what was sent.
         logging.getLogger("httpcore").setLevel(logging.INFO)
         parts = urlsplit(url)
@@ -101,7 +104,7 @@ class Session:
         if question.key:
             headers["Authorization"] = f"Bearer {question.key}"
         try:
-            with trio.fail_after(question.timeout_s):
+            with self._outside.fail_after(question.timeout_s):
                 request = self._client.build_request(
                     "POST", question.url, content=question.content, headers=headers
                 )
