@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pyrite.cli.completion import entry_ids
-from pyrite.cli.context import App, Decorator, json_option, kb_option, pass_app
+from pyrite.cli.content import content_options, fields_of, text_of
+from pyrite.cli.context import App, json_option, kb_option, pass_app
 from pyrite.cli.filters import filter_options, filters_of
 from pyrite.cli.output import announced, note, print_json, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyrite.entries.entry import JSON
     from pyrite.services.fallback import Aftermath
     from pyrite.services.kb_service import WriteResult
@@ -28,40 +26,10 @@ _KB = "Knowledge base; may be left out where there is only one."
 _INTERRUPTED = 130
 
 
-def _content_options(function: Callable[..., object]) -> Callable[..., object]:
-    """The options that `create` and `update` share."""
-    options: list[Decorator] = [
-        click.option("--type", "entry_type", metavar="TYPE", help="What kind of entry it is."),
-        click.option("--summary", help="One or two sentences."),
-        click.option("--tag", "tags", multiple=True, help="A tag; may be given several times."),
-        click.option(
-            "--field",
-            "fields",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="Any other front-matter field; VALUE is YAML. May be given several times.",
-        ),
-        click.option("--body", help="The text, in Markdown; `-` reads it from standard input."),
-        click.option(
-            "--body-file",
-            type=click.Path(path_type=Path),
-            help="A file to take the text from.",
-        ),
-        click.option(
-            "--no-embed",
-            is_flag=True,
-            help="Leave it queued, even if no worker is running that embeds it.",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 @click.command()
 @click.option("--title", required=True, help="The entry's title.")
 @click.option("--id", "entry_id", metavar="ID", help="Its path in the folder, without `.md`.")
-@_content_options
+@content_options
 @kb_option(_KB)
 @json_option()
 @pass_app
@@ -84,8 +52,8 @@ def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> int:
         id=given["entry_id"],
         summary=given["summary"] or "",
         tags=given["tags"],
-        body=_body(given) or "",
-        fields=_fields(given["fields"]),
+        body=text_of(given) or "",
+        fields=fields_of(given["fields"]),
         **({"type": given["entry_type"]} if given["entry_type"] else {}),
     )
     result = app.kbs.create_entry(app.kb_named(kb).name, draft)
@@ -95,7 +63,7 @@ def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> int:
 @click.command()
 @click.argument("entry_id", metavar="ID", shell_complete=entry_ids)
 @click.option("--title", help="The entry's title.")
-@_content_options
+@content_options
 @click.option("--untag", "untags", multiple=True, metavar="TAG", help="Take a tag away.")
 @click.option("--unset", multiple=True, metavar="NAME", help="Remove a front-matter field.")
 @click.option(
@@ -118,11 +86,11 @@ def update(app: App, /, entry_id: str, *, kb: str | None, as_json: bool, **given
     from pyrite.services.entry_files import Edit  # noqa: PLC0415
 
     name = app.kb_named(kb).name
-    changes = _fields(given["fields"])
+    changes = fields_of(given["fields"])
     for field, option in (("title", "title"), ("type", "entry_type"), ("summary", "summary")):
         if given[option] is not None:
             changes[field] = given[option]
-    edit = Edit(changes, given["unset"], _body(given), given["tags"], given["untags"])
+    edit = Edit(changes, given["unset"], text_of(given), given["tags"], given["untags"])
     if edit == Edit():
         raise click.UsageError("Say what to change; `pyrite update --help` lists the options.")
     result = app.kbs.update_entry(name, entry_id, edit, expected_revision=given["if_revision"])
@@ -238,49 +206,6 @@ def _shown(value: JSON) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _body(given: dict[str, Any]) -> str | None:
-    """The text that --body or --body-file gives; None where neither does."""
-    body: str | None = given["body"]
-    path: Path | None = given["body_file"]
-    if body is not None and path is not None:
-        raise click.UsageError("Give either --body or --body-file.")
-    try:
-        if path is not None:
-            return path.read_text(encoding="utf-8")
-        return sys.stdin.read() if body == "-" else body
-    except UnicodeDecodeError as error:
-        raise click.UsageError(f"The text is not UTF-8: {error}.") from error
-    except OSError as error:
-        raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _fields(pairs: tuple[str, ...]) -> dict[str, JSON]:
-    """Front-matter fields from NAME=VALUE."""
-    from pyrite.entries.entry import OWN_FIELDS  # noqa: PLC0415
-    from pyrite.entries.frontmatter import FrontMatterError, parse  # noqa: PLC0415
-
-    fields: dict[str, JSON] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise click.UsageError(f"--field takes NAME=VALUE, not {pair!r}.")
-        # An entry's own fields are read by rules of their own; any other name will do for the rest.
-        key = name if name in OWN_FIELDS else "value"
-        try:
-            parsed = parse(f"{key}: {value}\n")
-        except FrontMatterError as error:
-            raise click.UsageError(
-                f"The value of --field {name} is not YAML: {error.reason}. Quotes may help: "
-                f"--field {name}='\"...\"'."
-            ) from error
-        if len(parsed) > 1:
-            raise click.UsageError(
-                f"The value of --field {name} is not one value. Quotes may help."
-            )
-        fields[name] = parsed[key]
-    return fields
 
 
 def _wrote(app: App, result: WriteResult, verb: str, *, embed: bool, as_json: bool) -> int:

@@ -1,0 +1,99 @@
+"""What an entry is to say, as options of the commands that write one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pyrite.cli.context import Decorator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyrite.entries.entry import JSON
+
+
+_OPTIONS: tuple[Decorator, ...] = (
+    click.option("--type", "entry_type", metavar="TYPE", help="What kind of entry it is."),
+    click.option("--summary", help="One or two sentences."),
+    click.option("--tag", "tags", multiple=True, help="A tag; may be given several times."),
+    click.option(
+        "--field",
+        "fields",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Any other front-matter field; VALUE is YAML. May be given several times.",
+    ),
+    click.option("--body", help="The text, in Markdown; `-` reads it from standard input."),
+    click.option(
+        "--body-file",
+        type=click.Path(path_type=Path),
+        help="A file to take the text from.",
+    ),
+    click.option(
+        "--no-embed",
+        is_flag=True,
+        help="Leave it queued, even if no worker is running that embeds it.",
+    ),
+)
+
+
+def content_options(function: Callable[..., object]) -> Callable[..., object]:
+    """Add the options; :func:`text_of` and :func:`fields_of` read what some were given."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def text_of(given: dict[str, Any]) -> str | None:
+    """The text that --body or --body-file gives; None where neither does.
+
+    Raises:
+        click.UsageError: both do, or it cannot be read.
+    """
+    body: str | None = given["body"]
+    path: Path | None = given["body_file"]
+    if body is not None and path is not None:
+        raise click.UsageError("Give either --body or --body-file.")
+    try:
+        if path is not None:
+            return path.read_text(encoding="utf-8")
+        return sys.stdin.read() if body == "-" else body
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"The text is not UTF-8: {error}.") from error
+    except OSError as error:
+        raise click.UsageError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def fields_of(pairs: tuple[str, ...]) -> dict[str, JSON]:
+    """Front-matter fields from NAME=VALUE.
+
+    Raises:
+        click.UsageError: one is not of that form, or its value is not one value of YAML.
+    """
+    from pyrite.entries.entry import OWN_FIELDS  # noqa: PLC0415
+    from pyrite.entries.frontmatter import FrontMatterError, parse  # noqa: PLC0415
+
+    fields: dict[str, JSON] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise click.UsageError(f"--field takes NAME=VALUE, not {pair!r}.")
+        # An entry's own fields are read by rules of their own; any other name will do for the rest.
+        key = name if name in OWN_FIELDS else "value"
+        try:
+            parsed = parse(f"{key}: {value}\n")
+        except FrontMatterError as error:
+            raise click.UsageError(
+                f"The value of --field {name} is not YAML: {error.reason}. Quotes may help: "
+                f"--field {name}='\"...\"'."
+            ) from error
+        if len(parsed) > 1:
+            raise click.UsageError(
+                f"The value of --field {name} is not one value. Quotes may help."
+            )
+        fields[name] = parsed[key]
+    return fields
