@@ -19,6 +19,7 @@ import httpx
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
+from pyrite.storage.records import Leader
 from tests.integration.hands import KB, Product
 
 #: How long to wait for what surely comes, in seconds, before calling it a failure.
@@ -28,6 +29,10 @@ ROOT = Path(__file__).parents[2]
 
 SERVE = ("-m", "tests.integration.launcher", "serve", "--port", "0")
 REAL = ("-m", "pyrite", "serve", "--port", "0")
+EMBED = (
+    *(sys.executable, "-m", "tests.integration.launcher"),
+    *("index", "embed", "--background"),
+)
 HYPERCORN = (
     *("-m", "hypercorn", "-c", str(ROOT / "deploy" / "hypercorn.toml")),
     *("-b", "127.0.0.1:0", "tests.acceptance.hosted:app()"),
@@ -169,3 +174,35 @@ def until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.002)
+
+
+def begun(gate: Path) -> None:
+    """Return once a call of the model has begun, which the gate holds up."""
+    until(Path(f"{gate}.begun").exists)
+
+
+def leader_of(product: Product) -> Leader:
+    """Who embeds; there is somebody."""
+    leader = product.storage.leader()
+    assert leader is not None
+    return leader
+
+
+async def stopped_amid_an_encode(
+    product: Product, server: Server, gate: Path, stop: Callable[[], object]
+) -> None:
+    """Stop a server whose gate is closed: what it encodes is kept, and all else given back."""
+    async with feed(server) as connection:
+        for number in range(20):
+            await trio.to_thread.run_sync(server.create, number)
+        await trio.to_thread.run_sync(begun, gate)
+        stop()
+        assert await closing_code(connection) == 1012
+    await trio.Path(gate).touch()
+    assert await trio.to_thread.run_sync(server.end) == 0
+    counts = product.storage.counts()
+    assert counts.done > 0
+    assert counts.processing == 0
+    assert counts.total == 20
+    assert product.storage.workers() == []
+    assert product.storage.leader() is None

@@ -7,45 +7,30 @@ import re
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.acceptance.serving import (
+    EMBED,
     EMBEDS,
     LONG,
     REAL,
     ROOT,
     SERVE,
-    closing_code,
+    begun,
     embedded,
     environment,
     feed,
+    leader_of,
     started,
-    until,
+    stopped_amid_an_encode,
 )
-from tests.integration import hands
 from tests.integration.hands import Product
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    yield from hands.product(tmp_path)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    return tmp_path / "gate"
-
-
-def begun(gate: Path) -> None:
-    """Return once a call of the model has begun."""
-    until(Path(f"{gate}.begun").exists)
 
 
 async def test_what_is_posted_is_embedded_and_told(product: Product) -> None:
@@ -89,9 +74,7 @@ async def test_when_the_one_that_embeds_is_killed_the_other_takes_over(
                 ids = await embedded(connection, 20)
             assert sorted(ids) == sorted(f"n{number}" for number in range(20))
             assert product.storage.counts().done == 20
-            leader = product.storage.leader()
-            assert leader is not None
-            assert leader.pid == second.process.pid
+            assert leader_of(product).pid == second.process.pid
             second.signal(signal.SIGTERM)
             assert second.end() == 0
 
@@ -100,20 +83,7 @@ async def test_a_stop_finishes_the_encode_and_tells_the_clients(
     product: Product, gate: Path
 ) -> None:
     with started(product, *SERVE, LAUNCHER_GATE=str(gate)) as server:
-        async with feed(server) as connection:
-            for number in range(20):
-                await trio.to_thread.run_sync(server.create, number)
-            await trio.to_thread.run_sync(begun, gate)
-            server.signal(signal.SIGTERM)
-            assert await closing_code(connection) == 1012
-        await trio.Path(gate).touch()
-        assert await trio.to_thread.run_sync(server.end) == 0
-    counts = product.storage.counts()
-    assert counts.done > 0
-    assert counts.processing == 0
-    assert counts.total == 20
-    assert product.storage.workers() == []
-    assert product.storage.leader() is None
+        await stopped_amid_an_encode(product, server, gate, partial(server.signal, signal.SIGTERM))
 
 
 def test_an_encode_that_hangs_does_not_hold_up_the_end(product: Product, gate: Path) -> None:
@@ -182,9 +152,8 @@ def test_embedding_by_hand_follows_the_server(product: Product, gate: Path) -> N
         server.wait_for(EMBEDS)
         for number in range(5):
             server.create(number)
-        command = [sys.executable, "-m", "tests.integration.launcher"]
         drain = subprocess.Popen(
-            [*command, "index", "embed", "--background", "--json"],
+            [*EMBED, "--json"],
             cwd=ROOT,
             env=environment(product),
             stdout=subprocess.PIPE,
@@ -207,9 +176,8 @@ async def test_the_feed_tells_what_is_embedded_beside_the_server(product: Produc
         server.wait_for(EMBEDS)
         server.create()
         async with feed(server) as connection:
-            command = [sys.executable, "-m", "tests.integration.launcher"]
             await trio.run_process(
-                [*command, "index", "embed", "--background", "--here"],
+                [*EMBED, "--here"],
                 cwd=ROOT,
                 env=environment(product),
                 capture_stdout=True,

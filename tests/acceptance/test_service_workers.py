@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,26 +16,16 @@ from tests.acceptance.serving import (
     EMBEDS,
     HYPERCORN,
     Server,
-    closing_code,
     embedded,
     feed,
+    leader_of,
     started,
+    stopped_amid_an_encode,
     until,
 )
-from tests.integration import hands
 from tests.integration.hands import Product
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture
-def product(tmp_path: Path) -> Iterator[Product]:
-    yield from hands.product(tmp_path)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    return tmp_path / "gate"
 
 
 def both_serve(server: Server) -> None:
@@ -62,28 +52,16 @@ async def test_all_serve_and_one_embeds(product: Product) -> None:
 async def test_a_signal_to_the_group_finishes_the_encode(product: Product, gate: Path) -> None:
     with started(product, *HYPERCORN, LAUNCHER_GATE=str(gate)) as server:
         await trio.to_thread.run_sync(both_serve, server)
-        async with feed(server) as connection:
-            for number in range(20):
-                await trio.to_thread.run_sync(server.create, number)
-            await trio.to_thread.run_sync(until, Path(f"{gate}.begun").exists)
-            # As systemd does.
-            os.killpg(server.process.pid, signal.SIGTERM)
-            assert await closing_code(connection) == 1012
-        await trio.Path(gate).touch()
-        assert await trio.to_thread.run_sync(server.end) == 0
-    counts = product.storage.counts()
-    assert counts.done > 0
-    assert counts.processing == 0
-    assert product.storage.workers() == []
-    assert product.storage.leader() is None
+        # As systemd does.
+        stop = partial(os.killpg, server.process.pid, signal.SIGTERM)
+        await stopped_amid_an_encode(product, server, gate, stop)
 
 
 def test_when_the_one_that_embeds_is_killed_all_end(product: Product) -> None:
     """Hypercorn takes a worker that dies for a reason to stop."""
     with started(product, *HYPERCORN) as server:
         both_serve(server)
-        leader = product.storage.leader()
-        assert leader is not None
+        leader = leader_of(product)
         os.kill(leader.pid, signal.SIGKILL)
         server.end()
     assert product.storage.leader() is None or product.storage.leader() == leader
@@ -102,9 +80,7 @@ def test_a_crash_of_the_pipeline_ends_the_service(product: Product, tmp_path: Pa
 def test_a_signal_to_one_worker_has_another_take_its_place(product: Product) -> None:
     with started(product, *HYPERCORN) as server:
         both_serve(server)
-        leader = product.storage.leader()
-        assert leader is not None
-        os.kill(leader.pid, signal.SIGTERM)
+        os.kill(leader_of(product).pid, signal.SIGTERM)
         server.wait_for(EMBEDS, times=2)
         server.wait_for(r"Running on (http://\S+)", times=3)
         server.create()
