@@ -18,12 +18,14 @@ from urllib.parse import quote
 import trio
 from mcp.server.mcpserver.exceptions import ToolError
 
+from actors.lifecycle import Status
 from pyrite.errors import ConflictError, FolderMissingError, NotFoundError, PyriteError
 from pyrite.mcp import advice
 from pyrite.redaction import without_paths
 from pyrite.services.embedding_service import EmbeddingService
 from pyrite.services.fallback import Aftermath, Fallback, Key
 from pyrite.services.folder_sync import FolderSync
+from pyrite.services.freshness import Waited, outcome_of
 from pyrite.services.kb_service import KBService
 from pyrite.services.live_settings import LiveSettings
 from pyrite.services.search import SearchService
@@ -43,12 +45,19 @@ _THREADS = 16
 #: So many ids are looked through for those near one that there is not.
 _IDS = 5000
 
+#: How often who waits for a write looks how far that is, in seconds.
+_LOOK_S = 0.02
+
 #: However short the rest, the model is given back no more often than this, in seconds.
 _SHORTEST_REST_S = 1.0
 
 
 class StoppingError(PyriteError):
     """The server was told to stop while it embedded."""
+
+
+class NotThereError(ToolError):
+    """There is no such knowledge base or entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +125,8 @@ class Desk:
         """Run a blocking call in a thread, to its end, whatever is cancelled meanwhile.
 
         Raises:
-            ToolError: a service refused it.
+            ToolError: a service refused it, or the server stops.
+            NotThereError: there is no such knowledge base or entry.
         """
         if self._stopping:
             raise ToolError("the server is stopping; nothing was done")
@@ -139,6 +149,25 @@ class Desk:
         async with self._searching:
             self._used = trio.current_time()
             return await self.hop(function, about)
+
+    async def wait(self, revision: int, timeout_s: float) -> Waited:
+        """Wait until a write can be found by meaning; holds up no search, and keeps no thread.
+
+        Raises:
+            NotThereError: there has been no such write.
+        """
+
+        def status() -> Status | None:
+            return self.storage.revision_status(revision, self.search.model_id)
+
+        started = trio.current_time()
+        while True:
+            found = await self.hop(status)
+            waited = trio.current_time() - started
+            outcome = outcome_of(found, waited, timeout_s)
+            if outcome is not None:
+                return Waited(revision, outcome, waited)
+            await trio.sleep(min(_LOOK_S, timeout_s - waited))
 
     async def after(self, keys: Iterable[Key]) -> Aftermath:
         """See to entries that were just written; broken off, they stay queued."""
@@ -165,11 +194,11 @@ class Desk:
             if about is not None and about.kb in self.kb_names():
                 known = self._ids(about.kb)
                 text = advice.no_such_entry(about.kb, about.id, known)
-                raise ToolError(text) from error
-            raise ToolError(advice.after(error, local=self.local)) from error
+                raise NotThereError(text) from error
+            raise NotThereError(advice.after(error, local=self.local)) from error
         except PyriteError as error:
-            taken = type(error) is ConflictError and about is not None
-            if taken and about is not None and about.id in self._ids(about.kb):
+            conflict = type(error) is ConflictError
+            if conflict and about is not None and about.id in self._ids(about.kb):
                 raise ToolError(advice.there_already(about.kb, about.id)) from error
             raise ToolError(advice.after(error, local=self.local)) from error
         except sqlite3.OperationalError as error:
@@ -184,7 +213,8 @@ class Desk:
         """The knowledge base of that name, or the only one there is; in a thread.
 
         Raises:
-            ToolError: there is none; the message says which there are.
+            ToolError: none is named, and there is not exactly one.
+            NotThereError: there is none; the message says which there are.
         """
         names = self.kb_names()
         if name is None and len(names) == 1:
@@ -192,14 +222,14 @@ class Desk:
         if name is None:
             raise ToolError(advice.which_kb(names))
         if name not in names:
-            raise ToolError(advice.no_such_kb(name, names))
+            raise NotThereError(advice.no_such_kb(name, names))
         return name
 
     def only(self, name: str | None) -> list[str]:
         """The one knowledge base named, or without a name none, which stands for all.
 
         Raises:
-            ToolError: there is none of that name.
+            NotThereError: there is none of that name.
         """
         return [] if name is None else [self.kb_named(name)]
 

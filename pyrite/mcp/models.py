@@ -19,6 +19,13 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
 
+class EntryName(Answer):
+    """Which entry."""
+
+    kb: str
+    id: str
+
+
 class KnowledgeBaseInfo(Answer):
     """A knowledge base."""
 
@@ -45,11 +52,9 @@ class PassageInfo(Answer):
     end: int = Field(description="Where it ends; entry_get reads it with start=START.")
 
 
-class HitInfo(Answer):
+class HitInfo(EntryName):
     """An entry that was found."""
 
-    kb: str
-    id: str
     title: str
     type: str | None = None
     tags: list[str] = Field(default_factory=list)
@@ -93,21 +98,17 @@ class SearchAnswer(Answer):
     warning: str | None = None
 
 
-class RelatedAnswer(Answer):
+class RelatedAnswer(EntryName):
     """Entries about the same, nearest first."""
 
-    kb: str
-    id: str
     embedded: FreshnessState = Field(description="How the entry itself is embedded.")
     hits: list[HitInfo]
     freshness: PendingInfo
 
 
-class EntryInfo(Answer):
+class EntryInfo(EntryName):
     """An entry without its body."""
 
-    kb: str
-    id: str
     uri: str = Field(description="The entry as a resource.")
     title: str
     type: str
@@ -147,11 +148,9 @@ class EntryText(EntryInfo):
     )
 
 
-class Written(Answer):
+class Written(EntryName):
     """A write that stands, and how its embedding does."""
 
-    kb: str
-    id: str
     uri: str
     revision: int
     changed: bool = Field(description="False if it said already what it was to say.")
@@ -161,19 +160,10 @@ class Written(Answer):
     )
 
 
-class Deleted(Answer):
+class Deleted(EntryName):
     """An entry that is gone, with its file."""
 
-    kb: str
-    id: str
     deleted: bool
-
-
-class EntryName(Answer):
-    """Which entry."""
-
-    kb: str
-    id: str
 
 
 class Renamed(Answer):
@@ -223,11 +213,9 @@ class SyncAnswer(Answer):
     warning: str | None = None
 
 
-class ErrorInfo(Answer):
+class ErrorInfo(EntryName):
     """An error of one entry."""
 
-    kb: str
-    id: str
     error: str
     at: float
 
@@ -264,11 +252,9 @@ class StatusAnswer(Answer):
     time_left_s: float | None = None
 
 
-class FailureInfo(Answer):
+class FailureInfo(EntryName):
     """An entry that could not be embedded."""
 
-    kb: str
-    id: str
     revision: int
     error: str
     attempts: int

@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Annotations, ListResourcesResult, Resource
 
 from pyrite.entries import document
-from pyrite.mcp.desk import About, Desk, uri_of
+from pyrite.mcp.desk import About, Desk, NotThereError, uri_of
 from pyrite.storage.records import StoredEntry
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ def install(server: MCPServer[Any], desk: Desk) -> None:
 
         try:
             return await desk.hop(run, About(kb, id))
-        except ToolError as error:
+        except NotThereError as error:
             raise ResourceNotFoundError(str(error)) from error
+        except ToolError as error:
+            raise ResourceError(str(error)) from error
 
 
 def markdown(stored: StoredEntry) -> str:

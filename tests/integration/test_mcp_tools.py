@@ -15,6 +15,7 @@ import pytest
 import trio
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
 
 import pyrite
 from actors.lifecycle import Status
@@ -26,6 +27,7 @@ from pyrite.mcp.resources import PAGE
 from pyrite.mcp.server import PyriteServer, instructions
 from pyrite.mcp.tools.indexing import MOST_EMBEDDED
 from pyrite.services.tokens import Tier
+from pyrite.storage.driver import sqlite3
 from tests.integration.hands import KB, LONG, Product, Words
 from tests.integration.test_fallback import row
 
@@ -356,6 +358,36 @@ def _draft(title: str, body: str) -> Any:
     return Draft(title, body=body)
 
 
+async def test_a_search_that_waits_for_a_write_holds_up_no_other(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = product.kbs.create_entry(KB, _draft("New", "About lions.")).revision
+    looked = trio.Event()
+    real = product.storage.revision_status
+
+    def revision_status(*args: Any) -> Status | None:
+        trio.from_thread.run_sync(looked.set)
+        return real(*args)
+
+    monkeypatch.setattr(product.storage, "revision_status", revision_status)
+    waiting: list[Any] = []
+
+    async with connected(product) as hands, trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            found = await hands.ok("search", query="lions", wait_for=revision, timeout=60)
+            waiting.append(found)
+
+        nursery.start_soon(wait)
+        await looked.wait()
+        assert (await hands.ok("search", query="lions"))["freshness"]["pending"] == 1
+        assert not waiting
+        await trio.to_thread.run_sync(product.embed, hands.encoder)
+    (found,) = waiting
+    assert found["waited"]["outcome"] == "embedded"
+    assert [hit["freshness"] for hit in found["hits"]] == ["fresh"]
+
+
 async def test_without_a_model_words_are_searched_and_the_answer_says_so(product: Product) -> None:
     product.fill({"a": "Zebras.\n"})
     product.embed(Words("fake"))
@@ -487,6 +519,25 @@ async def test_failures_are_listed_and_retried(product: Product) -> None:
         assert (await hands.ok("embed_failures"))["failures"] == []
 
 
+async def test_of_many_failures_no_more_are_read_than_told(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.fill({f"n{number}": "poison\n" for number in range(4)})
+    product.embed(failing())
+    real, limits = product.storage.failures, []
+
+    def failures(kb: str | None, limit: int | None) -> Any:
+        limits.append(limit)
+        return real(kb, limit)
+
+    monkeypatch.setattr(product.storage, "failures", failures)
+    async with connected(product) as hands:
+        listed = await hands.ok("embed_failures", limit=2)
+        assert (len(listed["failures"]), listed["more"]) == (2, True)
+        assert not (await hands.ok("embed_failures", limit=4))["more"]
+    assert limits == [3, 5]
+
+
 async def test_a_pause_is_followed_at_once(product: Product) -> None:
     async with connected(product) as hands:
         assert await hands.ok("index_pause") == {"paused": True}
@@ -521,6 +572,25 @@ async def test_entries_are_resources(product: Product) -> None:
         for uri in ("pyrite://notes/none", "pyrite://nowhere/a", "pyrite://notes/../a", "x://y"):
             with pytest.raises(MCPError):
                 await hands.client.read_resource(uri)
+
+
+async def test_a_resource_that_cannot_be_read_now_is_not_one_that_there_is_not(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.fill({"a": "Text.\n"})
+
+    def busy() -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    async with connected(product) as hands:
+        with pytest.raises(MCPError, match="there is no entry") as none:
+            await hands.client.read_resource("pyrite://notes/b")
+        with pytest.raises(MCPError, match="there is no knowledge base"):
+            await hands.client.read_resource("pyrite://wiki/a")
+        monkeypatch.setattr(product.storage, "kbs", busy)
+        with pytest.raises(MCPError, match="try again in a moment") as later:
+            await hands.client.read_resource("pyrite://notes/a")
+    assert (none.value.code, later.value.code) == (INVALID_PARAMS, INTERNAL_ERROR)
 
 
 async def test_resources_are_listed_a_page_at_a_time(product: Product) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from mcp.server.mcpserver.exceptions import ToolError
 
@@ -75,20 +75,25 @@ class Reading:
         Read more of a hit with entry_get, from start=passage.start. `freshness` counts entries
         that a search by meaning cannot see yet; they are found by their words.
         """
+        desk = self._desk
 
-        def run() -> SearchAnswer:
+        def asked() -> SearchRequest:
             request = SearchRequest(
                 query=query,
                 mode=Mode(mode),
-                filters=given.filters(self._desk.only(kb), type, tags, since, until, fields),
+                filters=given.filters(desk.only(kb), type, tags, since, until, fields),
                 limit=limit,
                 offset=offset,
-                wait_for=wait_for,
-                timeout_s=timeout,
             )
-            return views.search_answer(self._desk.search.search(request), self._desk.told)
+            request.check()
+            return request
 
-        return await self._desk.search_hop(run)
+        request = await desk.hop(asked)
+        waited = None
+        if wait_for is not None and request.mode is not Mode.KEYWORD:
+            waited = await desk.wait(wait_for, timeout)
+        result = await desk.search_hop(lambda: desk.search.search(request))
+        return views.search_answer(replace(result, waited=waited), desk.told)
 
     @tool("Read an entry", Tier.READ)
     async def entry_get(
@@ -187,7 +192,7 @@ class Reading:
 
         def run() -> FailureList:
             only = next(iter(self._desk.only(kb)), None)
-            found = self._desk.embedding.failures(only)
+            found = self._desk.embedding.failures(only, limit + 1)
             rows = [asdict(failure) for failure in found[:limit]]
             for row in rows:
                 row["id"] = row.pop("entry_id")
