@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from pyrite import errors
 from pyrite.redaction import without_paths
+from pyrite.storage.driver import sqlite3
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -92,6 +93,7 @@ def install(app: QuartTrio) -> None:
     """Have every error of the app answered by a problem."""
     app.register_error_handler(ProblemError, _on_problem)
     app.register_error_handler(errors.PyriteError, _on_pyrite_error)
+    app.register_error_handler(sqlite3.OperationalError, _on_database_error)
     app.register_error_handler(RequestSchemaValidationError, _on_invalid)
     app.register_error_handler(HTTPException, _on_http_error)
     app.register_error_handler(Exception, _on_bug)
@@ -102,9 +104,20 @@ async def _on_problem(error: ProblemError) -> Response:
 
 
 async def _on_pyrite_error(error: errors.PyriteError) -> Response:
-    _, status, title = next(kind for kind in _KINDS if isinstance(error, kind[0]))
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    answer = _told(error)
+    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s %s: %s", request.method, request.path, error)
+    return answer
+
+
+async def _on_database_error(error: sqlite3.OperationalError) -> Response:
+    """What the database cannot do just now: another process keeps it, or its disk is full."""
+    _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return _told(errors.StorageError(str(error)))
+
+
+def _told(error: errors.PyriteError) -> Response:
+    _, status, title = next(kind for kind in _KINDS if isinstance(error, kind[0]))
     headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return problem(status, title, error.public, headers=headers)
 

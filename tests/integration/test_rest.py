@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import trio
 
 from pyrite.server.app import create_app
+from pyrite.storage.driver import sqlite3
 from tests.fakes.node import FakeNode
 
 
@@ -381,6 +383,22 @@ async def test_a_search_waits_for_a_write_without_a_thread(
     assert late.json["waited"] is None
 
 
+async def test_who_waits_for_a_write_reads_no_database_on_the_trio_thread(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.create("ops/backups")
+    real, threads = client.node.storage.models, set()
+
+    def models() -> Any:
+        threads.add(threading.current_thread())
+        return real()
+
+    monkeypatch.setattr(client.node.storage, "models", models)
+    assert (await client("GET", "/api/search?q=days&wait_for=1&timeout=0")).status == 200
+    assert threads
+    assert threading.current_thread() not in threads
+
+
 async def test_a_wait_ends_when_time_is_over(client: Client) -> None:
     await client.create("ops/backups")
     late = await client("GET", "/api/search?q=days&wait_for=1&timeout=0")
@@ -484,6 +502,20 @@ async def test_a_bug_is_logged_and_not_told(
     assert "passwd" not in failed.text
     assert "RuntimeError" not in failed.text
     assert "/etc/passwd" in caplog.text
+
+
+async def test_a_database_that_cannot_be_used_now_is_no_bug(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(client.node.kbs, "kbs", full)
+    refused = await client("GET", "/api/kbs")
+    assert (refused.status, refused.headers["retry-after"]) == (503, "10")
+    assert refused.json["title"] == "Database unavailable"
+    assert "disk" not in refused.text
+    assert "disk is full" in caplog.text
 
 
 async def test_a_folder_that_is_away_is_not_a_missing_knowledge_base(client: Client) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import trio
 from quart import Blueprint, Response
 
+from actors.lifecycle import Status
 from pyrite.server import answers
 from pyrite.server.current import node
 from pyrite.server.marks import requires
@@ -70,10 +71,14 @@ async def _wait(revision: int, timeout_s: float) -> Waited:
     """
     served = node()
     check_revision(revision)
+
+    def revision_status() -> Status | None:
+        return served.storage.revision_status(revision, served.search.model_id)
+
     started = trio.current_time()
     while True:
         seen, asked = served.feed.last, trio.current_time()
-        status = await served.hop(served.storage.revision_status, revision, served.search.model_id)
+        status = await served.hop(revision_status)
         waited = trio.current_time() - started
         outcome = outcome_of(status, waited, timeout_s)
         if outcome is not None:

@@ -139,6 +139,7 @@ def test_a_subscription():
         '{"type": "subscribe", "kbs": [1]}',
         '{"type": "subscribe", "types": ["nonsense"]}',
         '{"type": "subscribe", "types": [["status"]]}',
+        '{"type": "subscribe", "kbs": ["\\ud800"]}',
         "[" * 100_000,
     ],
 )
