@@ -24,7 +24,6 @@ PATH = "/api/docs"
 
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-
 _CODE = re.compile("`([^`]+)`")
 
 #: The names of schemas begin with a capital letter, and nothing else of a type does.

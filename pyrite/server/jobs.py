@@ -5,25 +5,22 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Protocol, TypeVar, TypeVarTuple
 
 import trio
 
 from pyrite.entries.paths import entry_id
 from pyrite.errors import FolderMissingError, NotFoundError, PyriteError
 from pyrite.redaction import without_paths
+from pyrite.server.credentials import Hop
 from pyrite.server.problems import ProblemError
 from pyrite.services.folder_sync import FolderSync, SyncResult
 from pyrite.services.knowledge_bases import KnowledgeBases
 from pyrite.services.process import identity, is_dead
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import JobRow
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 #: How often a job's progress is written down, at most, in seconds.
 _NOTE_S = 0.25
@@ -39,14 +36,6 @@ _LAST_NOTE_S = 2.0
 
 #: Files that could not be read that a job's result names; `problem_count` has their number.
 _MOST_PROBLEMS = 100
-
-
-class Hop(Protocol):
-    """Calls what blocks in a thread."""
-
-    def __call__(self, function: Callable[[*Ts], T], *args: *Ts) -> Awaitable[T]:
-        """The function's result."""
-        ...
 
 
 class Jobs:
@@ -155,14 +144,12 @@ class Jobs:
             job = await self._hop(work.run)
         except PyriteError as error:
             job = replace(job, state="failed", error=error.public)
-        except trio.Cancelled:
+        except (trio.Cancelled, Exception) as error:
+            # The service ends by any but the first; its log has the reason.
+            stopped = isinstance(error, trio.Cancelled)
+            reason = "the server was stopped" if stopped else "the server failed"
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_NOTE_S):
-                await self._put(replace(job, state="failed", error="the server was stopped"))
-            raise
-        except Exception:
-            # The service ends by it; its log has the reason.
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_NOTE_S):
-                await self._put(replace(job, state="failed", error="the server failed"))
+                await self._put(replace(job, state="failed", error=reason))
             raise
         self._wrote()
         await self._put(job)

@@ -26,8 +26,8 @@ from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import PyriteError
 from pyrite.server import logs
 from pyrite.server.app import create_app
+from pyrite.server.gate import check_bind
 from pyrite.server.node import Node
-from pyrite.server.security import check_bind
 from pyrite.server.supervisor import tell_supervisor
 from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -142,7 +142,7 @@ def serve(
     with closing(SqliteStorage(settings.database_path)) as storage:
         encoder = encoder or encoder_of(settings, _log.info)
         running = _Service(Node(settings, storage, encoder, environ=environ), say)
-        check_bind(settings, settings.host, running.node.tokens)
+        check_bind(settings.host, running.node.tokens)
         bound = bind(settings.host, settings.port)
         try:
             trio.run(running.run, bound)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from quart import Request, Response, Websocket
+from quart import Request, Response
 
 from pyrite.addresses import Host
+from pyrite.server.gate import Asked
 from pyrite.server.names import Names
 from pyrite.server.problems import ProblemError
 
@@ -31,7 +32,7 @@ _PREFLIGHT = {
 _EXPOSED = "ETag, Link, Location, Retry-After, X-Request-ID"
 
 
-def check(names: Names, asked: Request | Websocket, called: Host) -> None:
+def check(names: Names, asked: Asked, called: Host) -> None:
     """Refuse what another server's web page sends.
 
     Raises:

@@ -1,8 +1,8 @@
 """How often a client may ask: a leaky bucket for each, kept as one number.
 
 The number is when the client's requests so far are worked off at the rate allowed (the generic
-cell rate algorithm, ITU-T I.371). A request costs half a microsecond; the library `limits` takes
-6 to 13, starts a timer thread every ten milliseconds, and has no clock that a test could set.
+cell rate algorithm, ITU-T I.371). A request costs 0.8 µs; the library `limits` takes 6 to 13,
+starts a timer thread every ten milliseconds, and has no clock that a test could set.
 """
 
 from __future__ import annotations

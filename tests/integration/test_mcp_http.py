@@ -161,6 +161,19 @@ async def test_who_is_let_in_without_tokens(
             assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
+async def test_a_wrong_token_is_logged_by_its_name_alone(
+    product: Product, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = TokenService(product.storage).create("agent", Tier.READ)[:-4] + "AAAA"
+    async with serving(product) as url:
+        refused = await post(url, {"Authorization": f"Bearer {wrong}"})
+    assert refused.json()["detail"] == "the token is not valid, or no longer"
+    assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+    (record,) = (each for each in caplog.records if "not valid" in each.message)
+    assert record.__dict__["token_name"] == "agent"
+    assert wrong.split("_", 2)[2] not in caplog.text
+
+
 async def test_with_a_token_in_the_database_one_has_to_be_shown(product: Product) -> None:
     tokens = TokenService(product.storage)
     shown = tokens.create("agent", Tier.READ)

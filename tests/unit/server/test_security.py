@@ -10,7 +10,7 @@ import trio
 from quart.testing.connections import WebsocketResponseError
 
 from pyrite.errors import ConfigError
-from pyrite.server.security import check_bind
+from pyrite.server.gate import check_bind
 from pyrite.services.tokens import Tier
 from pyrite.settings import Settings
 from tests.unit.server.gate import THERE, Client, GateNode, client, make_node
@@ -438,11 +438,18 @@ async def test_who_asks_too_often_is_told_when_to_come_back(
             assert (await someone.ask("/api/read", token=tokens[0])).status_code == 200
         refused = await someone.ask("/api/read", token=tokens[0])
         assert refused.headers["Retry-After"] == "1"
-        await problem_of(refused, 429)
+        assert (await problem_of(refused, 429))["detail"].startswith("wait 1 s; ")
         # By token, not by address; and the checks of a supervisor never count.
         assert (await someone.ask("/api/read", token=tokens[1])).status_code == 200
         for _ in range(5):
             assert (await someone.ask("/healthz")).status_code == 200
+
+
+async def test_a_long_wait_is_told_in_seconds() -> None:
+    async with client(make_node(rate_limit=0.001)) as someone:
+        await someone.ask("/api/read")
+        refused = await someone.ask("/api/read")
+        assert (await problem_of(refused, 429))["detail"].startswith("wait 1000 s; ")
 
 
 async def test_those_without_a_token_are_told_apart_by_address() -> None:
@@ -469,16 +476,16 @@ async def test_no_rate_is_no_limit() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]", "unix:/run/p.sock"])
 def test_this_computers_own_addresses_need_no_token(host: str) -> None:
     node = make_node()
-    check_bind(node.settings, host, node.tokens)
+    check_bind(host, node.tokens)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "nas.example"])
 def test_any_other_address_does(host: str) -> None:
     node = make_node()
     with pytest.raises(ConfigError, match="`pyrite token create NAME --tier"):
-        check_bind(node.settings, host, node.tokens)
+        check_bind(host, node.tokens)
     node.tokens.create("t", Tier.READ)
-    check_bind(node.settings, host, node.tokens)
+    check_bind(host, node.tokens)
 
 
 def test_the_settings_do_not_show_the_token_they_hold() -> None:
