@@ -143,7 +143,7 @@ class SentenceTransformerEncoder:
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415
             from transformers.utils import logging  # noqa: PLC0415
 
-            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.disable_progress_bar()
             if self._usual_threads is None:
                 self._usual_threads = torch.get_num_threads()
             threads = self._threads or self._usual_threads

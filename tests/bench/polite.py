@@ -224,7 +224,7 @@ def table(seen: Mapping[str, Sequence[Watched]], early: set[str], length_s: floa
 
 def plot(folder: Path, quick: bool) -> None:
     """Draw one import at the default settings, from its start, with idle time at both sides."""
-    idle_s, length_s = (1.0, 3.0) if quick else (5.0, 40.0)
+    idle_s, length_s = (0.6, 2.0) if quick else (5.0, 40.0)
     root = folder / "plot"
     root.mkdir()
     site = Site(root, folder / "pages")

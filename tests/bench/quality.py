@@ -56,8 +56,8 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     if not cisi.FOLDER.exists():
         return [Table("Not measured", (), f"The CISI collection is not at {cisi.FOLDER}.")]
     collection = cisi.read(cisi.FOLDER)
-    documents = collection.documents[: 60 if quick else None]
-    queries = collection.queries[: 6 if quick else None]
+    documents = collection.documents[: 24 if quick else None]
+    queries = collection.queries[: 4 if quick else None]
     settings = Settings(home=folder / "home")
     storage = SqliteStorage(settings.database_path)
     encoder = make_encoder(settings)

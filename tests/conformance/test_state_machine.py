@@ -589,7 +589,7 @@ class StorageMachine(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-@pytest.mark.no_cover
+@pytest.mark.repeats
 def test_the_promises_hold_whatever_happens() -> None:
     StorageMachine.steps = 0
     StorageMachine.seen = Counter()

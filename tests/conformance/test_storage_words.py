@@ -452,7 +452,6 @@ def test_highlights_are_of_one_entry(storage: Storage) -> None:
     assert storage.highlights("kb", "a", query("ash")) == [(8, 11)]
 
 
-@pytest.mark.no_cover
 @settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

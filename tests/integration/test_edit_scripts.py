@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -117,7 +116,6 @@ def step(verb: str, name: str = "a", text: str = "", *, kb: str = KB, to: str = 
 LONG = "\n\n".join(PARAGRAPHS)
 
 
-@pytest.mark.no_cover
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

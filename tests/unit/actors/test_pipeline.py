@@ -194,7 +194,6 @@ async def test_the_good_chunks_of_a_failed_entry_are_kept(table, autojump_clock)
     assert table.ends() == {"e": 1}
 
 
-@pytest.mark.no_cover
 @given(st.data())
 @settings(max_examples=60, deadline=None)
 def test_whatever_happens_every_entry_ends_as_it_should(data):

@@ -124,14 +124,12 @@ def check(name, window, page):
     return pairs
 
 
-@pytest.mark.no_cover
 @settings(max_examples=150, deadline=None)
 @given(PAGES, st.sampled_from(["words", "characters", "bytes"]), st.sampled_from(WINDOWS))
 def test_chunks_fit_and_leave_nothing_out(page, name, window):
     check(name, window, page)
 
 
-@pytest.mark.no_cover
 @settings(max_examples=40, deadline=None)
 @given(PAGES, st.sampled_from([16, 40, 256]))
 def test_chunks_fit_the_real_model(page, window):
@@ -232,7 +230,6 @@ def changed(name, window, before, after):
 
 
 # How far a change reaches is a matter of chance, with a thin tail; the examples stay the same.
-@pytest.mark.no_cover
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.integers(0, 10**6), st.sampled_from([0, 7, 20]), st.integers(0, 149), st.integers(0, 3))
 def test_an_edit_changes_only_what_is_near(seed, headings, place, kind):

@@ -104,7 +104,6 @@ BYTES = st.one_of(
 )  # fmt: skip
 
 
-@pytest.mark.no_cover
 @settings(max_examples=300)
 @given(BYTES)
 def test_reading_raises_nothing_but_the_documented_error(raw):
@@ -139,7 +138,6 @@ FIELDS = st.dictionaries(
 )  # fmt: skip
 
 
-@pytest.mark.no_cover
 @settings(max_examples=300, deadline=None)
 @given(st.tuples(TEXT, TEXT, TEXT), st.lists(TEXT, max_size=3), BODY, FIELDS)
 @example(("", "", ""), [], "\n---\n", {})
@@ -191,7 +189,6 @@ def test_what_cannot_be_written_is_refused_by_name(arguments, reason):
         create(**{"title": "T", **arguments})
 
 
-@pytest.mark.no_cover
 @settings(max_examples=300)
 @given(
     st.sampled_from(["", "\ufeff"]),

@@ -206,7 +206,6 @@ VALUES = st.recursive(
 )
 
 
-@pytest.mark.no_cover
 @given(VALUES)
 @settings(max_examples=300)
 def test_a_value_is_read_as_it_was_rendered(value):
@@ -260,7 +259,6 @@ def pages(draw):
     return [draw(fields(name)) for name in names]
 
 
-@pytest.mark.no_cover
 @settings(max_examples=400, deadline=None)
 @given(
     pages(),

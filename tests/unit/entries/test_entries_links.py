@@ -164,7 +164,7 @@ HOSTILE = (
 )
 
 
-@pytest.mark.no_cover
+@pytest.mark.repeats
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_what_is_hostile_is_read_to_its_end(piece: str) -> None:
     """In a tenth of a second or so; a time that grew with the square would never be over."""

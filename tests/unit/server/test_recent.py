@@ -3,7 +3,6 @@
 import json
 
 import hypothesis.strategies as st
-import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -128,7 +127,7 @@ class Reading(RuleBasedStateMachine):
 
 
 Reading.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-TestReading = pytest.mark.no_cover(Reading.TestCase)
+TestReading = Reading.TestCase
 
 
 def test_what_is_at_hand_has_no_holes():
