@@ -20,7 +20,7 @@ async def batcher(
     batches: trio.MemorySendChannel[Batch],
     *,
     window: Window,
-    asked: Wake,
+    asked: trio.Semaphore,
     has_room: Wake,
 ) -> None:
     """Send batches until the claims end and the window is empty.
@@ -30,7 +30,7 @@ async def batcher(
             what is urgent.
         batches: to the embedder.
         window: what waits for a batch; nobody else changes it.
-        asked: rung by the embedder when it could take a batch.
+        asked: released by the embedder for each batch that it could take.
         has_room: to be rung when the window can take more.
     """
     filled = Wake()
@@ -38,7 +38,7 @@ async def batcher(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(take_in, claims, window, filled)
             while True:
-                await asked.wait_rung()
+                await asked.acquire()
                 while not window and not window.complete:
                     await filled.wait_rung()
                 if not window:

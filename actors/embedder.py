@@ -7,7 +7,10 @@ waits, and goes on with the same batch.
 When no batch has come for long, it has the encoder give back its memory; the next batch loads
 again.
 
-On a stop it finishes the batch in progress. Batches reach it through a channel without a
+It works in lanes, each with a batch of its own: as many as the encoder does well with. While
+one call ends or is being prepared, another keeps the processors busy.
+
+On a stop it finishes the batches in progress. Batches reach it through a channel without a
 buffer, so what it has not received has not been started.
 """
 
@@ -21,7 +24,6 @@ import trio
 
 from actors.messages import Batch, Encoded, Piece, Refused, Report, StateChange, WorkerState
 from actors.ports import Encoder, EncoderUnavailableError, Hop, RefusedTextError
-from actors.wake import Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,39 @@ class Work:
     groups: list[tuple[Piece, ...]]
     encoded: list[Encoded] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
-    encode_s: float = 0.0
+    #: How long this batch has been in the encoder.
+    took_s: float = 0.0
+
+
+class Meter:
+    """Time in which the encoder works, which calls side by side share."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._since = 0.0
+        self._spent_s = 0.0
+
+    @property
+    def runs(self) -> bool:
+        """Whether a call is under way."""
+        return self._calls > 0
+
+    def begin(self, now: float) -> None:
+        """A call begins."""
+        if not self._calls:
+            self._since = now
+        self._calls += 1
+
+    def end(self, now: float) -> None:
+        """A call ends."""
+        self._spent_s += now - self._since
+        self._since = now
+        self._calls -= 1
+
+    def take(self) -> float:
+        """The seconds since they were last taken, up to the last end of a call."""
+        spent, self._spent_s = self._spent_s, 0.0
+        return spent
 
 
 async def embedder(
@@ -91,59 +125,113 @@ async def embedder(
     stopping: trio.Event,
     patience: Patience,
     rest: Rest,
-    ask: Wake,
+    asked: trio.Semaphore,
 ) -> None:
     """Encode batch after batch until they end, or until a stop finds the model away.
 
-    ``ask`` is rung whenever another batch could be taken.
+    ``asked`` is released once for each batch that could be taken.
 
     Raises:
         EncoderUnavailableError: the model stayed away for longer than the patience.
     """
     with batches, reports:
-        ask.ring()
-        while (batch := await next_batch(batches, reports, encoder, hop, rest)) is not None:
-            work = Work([batch.pieces] if batch.pieces else [])
-            tried = 0
-            while work.groups and not (tried and stopping.is_set()):
-                try:
-                    if not encoder.ready:
-                        await reports.send(StateChange(WorkerState.LOADING))
-                        if not await load_unless_stopping(encoder, hop, stopping):
-                            break
-                    await reports.send(StateChange(WorkerState.ENCODING))
-                    await encode(work, encoder, hop)
-                except EncoderUnavailableError as error:
-                    tried += 1
-                    if tried >= patience.tries:
-                        raise
-                    await reports.send(StateChange(WorkerState.DEGRADED, str(error)))
-                    with trio.move_on_after(patience.delay(tried)):
-                        await stopping.wait()
-            await reports.send(
-                Report(tuple(work.encoded), tuple(work.refused), batch.ready, work.encode_s)
-            )
-            ask.ring()
+        lanes = Lanes(batches, reports, encoder, hop, stopping, patience, rest, asked)
+        await lanes.run()
 
 
-async def next_batch(
-    batches: trio.MemoryReceiveChannel[Batch],
-    reports: trio.MemorySendChannel[Report | StateChange],
-    encoder: Encoder,
-    hop: Hop,
-    rest: Rest,
-) -> Batch | None:
-    """The next batch, or None if none will come; meanwhile unload what has rested for long."""
-    while True:
-        with rest.begin():
+@dataclass
+class Lanes:
+    """What encodes one batch after another, several times over."""
+
+    batches: trio.MemoryReceiveChannel[Batch]
+    reports: trio.MemorySendChannel[Report | StateChange]
+    encoder: Encoder
+    hop: Hop
+    stopping: trio.Event
+    patience: Patience
+    rest: Rest
+    asked: trio.Semaphore
+    meter: Meter = field(default_factory=Meter)
+
+    def __post_init__(self) -> None:
+        self._open: set[int] = set()
+        self._unavailable: EncoderUnavailableError | None = None
+
+    async def run(self) -> None:
+        """Run the first lane, which opens others; returns when all have ended.
+
+        Raises:
+            EncoderUnavailableError: the model stayed away for longer than the patience.
+        """
+        async with trio.open_nursery() as self._nursery:
+            self._open_lanes(1)
+        # Out of the nursery, which would have put it into a group, with another lane's perhaps.
+        if self._unavailable is not None:
+            raise self._unavailable
+
+    def _open_lanes(self, count: int) -> None:
+        for number in set(range(count)) - self._open:
+            self._open.add(number)
+            self._nursery.start_soon(self._lane, number)
+
+    async def _lane(self, number: int) -> None:
+        # How many do well is known once the model is loaded, and may change when it is again.
+        while not number or number < self.encoder.concurrency:
+            self.asked.release()
+            batch = await (self._next() if number == 0 else receive(self.batches))
+            if batch is None:
+                break
             try:
-                return await batches.receive()
-            except trio.EndOfChannel:
-                return None
-        # Somebody else may have had it loaded again since the last look.
-        if encoder.ready:
-            await hop(encoder.unload, abandon_on_cancel=True)
-            await reports.send(StateChange(rest.state))
+                await self._embed(batch)
+            except EncoderUnavailableError as error:
+                self._unavailable = error
+                self._nursery.cancel_scope.cancel()
+        self._open.discard(number)
+
+    async def _next(self) -> Batch | None:
+        """The next batch, or None if none will come; meanwhile unload what has rested for long."""
+        while True:
+            with self.rest.begin():
+                return await receive(self.batches)
+            # Somebody else may have had it loaded again since the last look.
+            if self.encoder.ready and not self.meter.runs:
+                await self.hop(self.encoder.unload, abandon_on_cancel=True)
+                await self.reports.send(StateChange(self.rest.state))
+
+    async def _embed(self, batch: Batch) -> None:
+        """Encode a batch, however often that has to be tried, and report it.
+
+        Raises:
+            EncoderUnavailableError: the model stayed away for longer than the patience.
+        """
+        work = Work([batch.pieces] if batch.pieces else [])
+        tried = 0
+        while work.groups and not (tried and self.stopping.is_set()):
+            try:
+                if not self.encoder.ready:
+                    await self.reports.send(StateChange(WorkerState.LOADING))
+                    if not await load_unless_stopping(self.encoder, self.hop, self.stopping):
+                        break
+                self._open_lanes(self.encoder.concurrency)
+                await self.reports.send(StateChange(WorkerState.ENCODING))
+                await encode(work, self.encoder, self.hop, self.meter)
+            except EncoderUnavailableError as error:
+                tried += 1
+                if tried >= self.patience.tries:
+                    raise
+                await self.reports.send(StateChange(WorkerState.DEGRADED, str(error)))
+                with trio.move_on_after(self.patience.delay(tried)):
+                    await self.stopping.wait()
+        done = tuple(work.encoded), tuple(work.refused)
+        await self.reports.send(Report(*done, batch.ready, self.meter.take(), work.took_s))
+
+
+async def receive(batches: trio.MemoryReceiveChannel[Batch]) -> Batch | None:
+    """The next batch, or None if none will come."""
+    try:
+        return await batches.receive()
+    except trio.EndOfChannel:
+        return None
 
 
 async def load_unless_stopping(encoder: Encoder, hop: Hop, stopping: trio.Event) -> bool:
@@ -172,7 +260,7 @@ async def load_unless_stopping(encoder: Encoder, hop: Hop, stopping: trio.Event)
     return loaded
 
 
-async def encode(work: Work, encoder: Encoder, hop: Hop) -> None:
+async def encode(work: Work, encoder: Encoder, hop: Hop, meter: Meter) -> None:
     """Encode the groups one by one, halving those that fail.
 
     Raises:
@@ -181,6 +269,7 @@ async def encode(work: Work, encoder: Encoder, hop: Hop) -> None:
     while work.groups:
         group = work.groups[-1]
         started = time.perf_counter()
+        meter.begin(started)
         try:
             # Abandoned only when the grace period of a stop is over: a call that hangs must
             # not keep the process alive.
@@ -198,7 +287,10 @@ async def encode(work: Work, encoder: Encoder, hop: Hop) -> None:
             # Fewer vectors than texts would be a bug of the encoder's: it must not pass for a loss.
             by_text = dict(zip(texts, vectors, strict=True))
             work.encoded.extend(Encoded(piece, by_text[piece.chunk.text]) for piece in group)
-        work.encode_s += time.perf_counter() - started
+        finally:
+            ended = time.perf_counter()
+            meter.end(ended)
+            work.took_s += ended - started
 
 
 def halves(group: tuple[Piece, ...]) -> list[tuple[Piece, ...]]:

@@ -113,8 +113,10 @@ class Report:
     encoded: tuple[Encoded, ...] = ()
     refused: tuple[Refused, ...] = ()
     ready: tuple[Claim, ...] = ()
-    #: Time spent in the encoder.
+    #: Time in which the encoder worked since the report before, on this batch or beside it.
     encode_s: float = 0.0
+    #: How long this batch has been in the encoder.
+    took_s: float = 0.0
 
 
 class WorkerState(StrEnum):

@@ -95,7 +95,7 @@ class Pipeline:
         self._paused = False
         if self.encoder_hop is None:
             # A limiter of its own: encoding neither waits for other threads nor takes theirs.
-            limiter = trio.CapacityLimiter(1)
+            limiter = trio.CapacityLimiter(math.inf)
             self.encoder_hop = partial(trio.to_thread.run_sync, limiter=limiter)
 
     def wake(self) -> None:
@@ -165,7 +165,7 @@ class Pipeline:
     async def _run_actors(self, *, drain: bool) -> None:
         """Run the two nurseries to their end."""
         options, hop = self.options, self.hop
-        window, asked = self._window, Wake()
+        window, asked = self._window, trio.Semaphore(0)
         to_batcher, from_poller = trio.open_memory_channel[tuple[Claim, ...]](0)
         to_embedder, from_batcher = trio.open_memory_channel[Batch](0)
         to_reporter, from_embedder = trio.open_memory_channel[Report | StateChange](2)
@@ -181,7 +181,7 @@ class Pipeline:
                         stopping=self._stopping,
                         patience=options.patience,
                         rest=self._rest,
-                        ask=asked,
+                        asked=asked,
                     ),
                     from_batcher,
                     to_reporter,

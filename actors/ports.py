@@ -1,7 +1,8 @@
 """What the pipeline needs from outside, as protocols.
 
-The queue's and the encoder's methods block, and are called in worker threads: the encoder's
-one at a time, the queue's by poller and reporter at once, and never always from one thread.
+The queue's and the encoder's methods block, and are called in worker threads: the encoder's as
+many at a time as it says, the queue's by poller and reporter at once, and never always from one
+thread.
 """
 
 from __future__ import annotations
@@ -119,6 +120,11 @@ class Encoder(Protocol):
     @property
     def ready(self) -> bool:
         """Whether it could encode at once; never blocks."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many calls at a time it does well with, as far as is known before it is loaded."""
         ...
 
     def load(self) -> None:

@@ -47,7 +47,7 @@ class Tally:
             self._recent.append(_Batch(self._clock(), report.encode_s, tokens, characters))
         if report.encoded or report.refused:
             texts = len(report.encoded) + len(report.refused)
-            self._observer.encoded(texts, report.encode_s)
+            self._observer.encoded(texts, report.took_s)
         counts = self._counts
         self._counts = replace(
             counts,

@@ -66,6 +66,11 @@ def candidates(precision: Precision, capabilities: Collection[str]) -> list[Arit
     return [each for each in wanted if each.needs in capabilities or each is FLOAT32]
 
 
+#: Calls of the encoder that do well at a time: while one ends, or is made into tokens, the other
+#: keeps the streams busy.
+CONCURRENCY = 2
+
+
 def stream_counts(threads: int) -> list[int]:
     """How many texts or batches at once to try: one, one for four threads, one for each.
 

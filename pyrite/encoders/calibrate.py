@@ -10,7 +10,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,7 +19,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from pyrite.encoders.arithmetic import PROMISES, Arithmetic, Precision, candidates, stream_counts
+from actors.packing import BatchLimits
+from pyrite.encoders.arithmetic import (
+    CONCURRENCY,
+    PROMISES,
+    Arithmetic,
+    Precision,
+    candidates,
+    stream_counts,
+)
 from pyrite.encoders.convert import GRAPH, REFERENCE, SAMPLE
 from pyrite.encoders.openvino_runtime import DEVICE, Runner
 from pyrite.encoders.quantise import with_whole_weights
@@ -30,15 +39,18 @@ if TYPE_CHECKING:
 CHOICE = "choice.json"
 COMPILED = "compiled.blob"
 
-#: Texts in each timed call, as the pipeline makes them, and calls of each way of computing.
+#: Texts in each timed call, and calls of each way of computing.
 _CALL = 8
 _ROUNDS = 2
 
-#: How many texts to try in one call. More keep all streams busy for longer; fewer let an edit
-#: wait less.
-_CALLS = (8, 16, 32)
+#: How many texts of middle length to try in one call, and in how many they are encoded. More
+#: keep all streams busy for longer; fewer let an edit wait less.
+_CALLS = (4, 8, 16)
+_TEXTS = CONCURRENCY * max(_CALLS)
 
-#: The smallest call that reaches this share of the best rate is taken.
+#: Of the calls that let an edit wait no longer than this, in seconds, the smallest that reaches
+#: this share of the best rate is taken; the smallest of all where none does.
+_WAIT_S = 0.3
 _NEARLY = 0.95
 
 
@@ -49,8 +61,8 @@ class Choice:
     arithmetic: str | None = None
     threads: int = 0
     streams: int = 0
-    #: Texts in one call.
-    texts: int = _CALL
+    #: Tokens in one call, those that fill up shorter texts included.
+    tokens: int = BatchLimits().tokens
     #: The least cosine to float32 of each way tried.
     cosines: dict[str, float] = field(default_factory=dict)
     #: Texts a second of each way that keeps the promise, in the fastest call.
@@ -98,8 +110,8 @@ def calibrate(model: Path, folder: Path, precision: Precision, threads: int) -> 
     best = min(ways, key=lambda way: took[way.label])
     (folder / COMPILED).write_bytes(best.compiled.export_model().getvalue())
     rates = {label: round(_CALL / seconds, 1) for label, seconds in took.items()}
-    size = _best_call(best, texts)
-    Choice(best.arithmetic.name, threads, best.streams, size, cosines, rates).write(folder)
+    tokens = _best_call(best.runner, _middling(texts))
+    Choice(best.arithmetic.name, threads, best.streams, tokens, cosines, rates).write(folder)
 
 
 def least_cosine(vectors: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]) -> float:
@@ -136,18 +148,31 @@ def _time(ways: Sequence[_Way], texts: Sequence[str]) -> dict[str, float]:
     return took
 
 
-def _best_call(way: _Way, texts: Sequence[str]) -> int:
-    """The smallest call in which texts are encoded nearly as fast as in any."""
-    some = list(islice(cycle(_middling(texts)), max(_CALLS)))
+def _best_call(runner: Runner, texts: Sequence[str]) -> int:
+    """Tokens of the smallest call by which texts are encoded nearly as fast as by any.
+
+    As the pipeline calls: so many calls at a time as do well.
+    """
+    some = list(islice(cycle(texts), _TEXTS))
     took: dict[int, float] = {}
-    for _ in range(_ROUNDS):
-        for size in _CALLS:
-            started = time.perf_counter()
-            for first in range(0, len(some), size):
-                way.runner.documents(some[first : first + size])
-            took[size] = min(time.perf_counter() - started, took.get(size, math.inf))
-    fastest = min(took.values())
-    return min(size for size, seconds in took.items() if fastest >= _NEARLY * seconds)
+    with ThreadPoolExecutor(CONCURRENCY) as threads:
+        for _ in range(_ROUNDS):
+            for size in _CALLS:
+                calls = [some[first : first + size] for first in range(0, len(some), size)]
+                started = time.perf_counter()
+                list(threads.map(runner.documents, calls))
+                took[size] = min(time.perf_counter() - started, took.get(size, math.inf))
+    return _choose(took) * max(runner.lengths(texts))
+
+
+def _choose(took: Mapping[int, float]) -> int:
+    """The size of calls to make, given the seconds in which all texts were encoded by each."""
+    # Of the calls side by side, one ends every so often.
+    soon = {size: all_s for size, all_s in took.items() if all_s * size / _TEXTS <= _WAIT_S}
+    if not soon:
+        return min(took)
+    fastest = min(soon.values())
+    return min(size for size, all_s in soon.items() if fastest >= _NEARLY * all_s)
 
 
 def main(model: str, folder: str, precision: str, threads: str) -> None:

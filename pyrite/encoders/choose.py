@@ -131,6 +131,11 @@ class FastestEncoder:
         give_back_memory()
 
     @property
+    def concurrency(self) -> int:
+        """How many calls at a time do well."""
+        return (self._chosen or self._first).concurrency
+
+    @property
     def call_limits(self) -> BatchLimits:
         """How large the calls are that encode fastest."""
         return (self._chosen or self._first).call_limits

@@ -21,8 +21,8 @@ from pyrite.native import import_openvino
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-#: To be raised when what :func:`convert` leaves changes.
-FORMAT = 1
+#: To be raised when what :func:`convert` or the fitting leaves changes.
+FORMAT = 2
 
 GRAPH = "model.xml"
 SAMPLE = "sample.json"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from actors.messages import Vector
 from actors.packing import BatchLimits
 from pyrite.encoders import sealed
-from pyrite.encoders.arithmetic import ARITHMETICS, Precision, threads_for
+from pyrite.encoders.arithmetic import ARITHMETICS, CONCURRENCY, Precision, threads_for
 from pyrite.encoders.fingerprints import fingerprint
 from pyrite.encoders.model_files import ModelFiles, find
 from pyrite.native import import_openvino
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from pyrite.encoders.openvino_runtime import Runner
     from pyrite.encoders.prepare import Say
+
+
+#: Texts in one call, at most: what counts is their tokens, unless they are very short.
+_TEXTS = 32
 
 
 class OpenVinoEncoder:
@@ -90,6 +94,11 @@ class OpenVinoEncoder:
         # The runner goes with the last call that uses it, and takes the mapped weights along.
         with self._loading:
             self._runner = None
+
+    @property
+    def concurrency(self) -> int:
+        """Two calls at a time: while one ends or is made into tokens, the other is computed."""
+        return CONCURRENCY
 
     @property
     def call_limits(self) -> BatchLimits:
@@ -178,7 +187,7 @@ class OpenVinoEncoder:
                 # Whole, and yet not what this build of the library reads.
                 sealed.discard(place)
                 raise
-            self._call_limits = BatchLimits(texts=choice.texts)
+            self._call_limits = BatchLimits(_TEXTS, choice.tokens)
             return Runner(compiled, folder, choice.streams, mapped)
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             raise NotPreparedError(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyrite.encoders.model_files import read_tokenizer
-from pyrite.native import import_openvino
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,6 +33,10 @@ _TOKENS = 2048
 
 #: Batches that each stream gets of one call, at least, so that all end at about the same time.
 _TURNS = 2
+
+#: Batches that each stream has before it, all calls together: one that it computes, and one that
+#: it finds when it is done.
+_AHEAD = 2
 
 #: A batch of no more tokens than this is not divided further: starting one costs as much.
 _FEW_TOKENS = 128
@@ -88,29 +94,33 @@ class Runner:
         self._tokenizer = read_tokenizer(folder / TOKENIZER)
         self._tokenizer.enable_truncation(max_length=self._meta.window)
         self._streams = streams
-        self._queue = import_openvino().AsyncInferQueue(compiled, streams)
-        # A query has a request of its own: it waits for one batch of a long call, not for all.
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(_AHEAD * streams):
+            self._free.put(compiled.create_infer_request())
+        # A query has a request of its own: it waits for the batches that have begun, not for all.
         self._request = compiled.create_infer_request()
-        self._bulk = threading.Lock()
         self._single = threading.Lock()
         self._weights = weights
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens of each text the model reads."""
+        return [len(encoding.ids) for encoding in self._encode(texts)]
+
     def documents(self, texts: Sequence[str]) -> Matrix:
         """float32, shape (texts, dimension), unit length."""
-        prompt = self._meta.document_prompt
-        encodings = [self._tokenizer.encode(prompt + text) for text in texts]
-        rows: dict[int, Matrix] = {}
-
-        def keep(request: Any, batch: list[int]) -> None:
-            # Copied: the next batch is computed in the same memory.
-            rows.update(zip(batch, request.get_output_tensor(0).data.copy(), strict=True))
-
-        with self._bulk:
-            self._queue.set_callback(keep)
+        encodings = self._encode(texts)
+        call = _Call(self._free)
+        try:
             for batch in batches([len(each.ids) for each in encodings], self._streams):
-                self._queue.start_async(self._features([encodings[i] for i in batch]), batch)
-            self._queue.wait_all()
-        return _unit(np.stack([rows[index] for index in range(len(texts))]))
+                call.start(self._features([encodings[i] for i in batch]), batch)
+            call.finish()
+        finally:
+            call.close()
+        return _unit(np.stack([call.rows[index] for index in range(len(texts))]))
+
+    def _encode(self, texts: Sequence[str]) -> list[Encoding]:
+        prompt = self._meta.document_prompt
+        return [self._tokenizer.encode(prompt + text) for text in texts]
 
     def query(self, text: str) -> Matrix:
         """float32, shape (dimension,), unit length."""
@@ -136,6 +146,51 @@ class Runner:
             for name in self._meta.inputs:
                 features[name][row, : len(each.ids)] = values[name]
         return features
+
+
+class _Call:
+    """The batches of one call that are under way, each in a request of those that all calls share.
+
+    Attributes:
+        rows: what has been computed: float32, shape (dimension,), by the text's index.
+    """
+
+    def __init__(self, free: queue.SimpleQueue[Any]) -> None:
+        self.rows: dict[int, Matrix] = {}
+        self._free = free
+        self._under_way: deque[tuple[Any, list[int]]] = deque()
+
+    def start(self, features: dict[str, npt.NDArray[np.int64]], batch: list[int]) -> None:
+        """Begin a batch, after the oldest if all requests are taken."""
+        try:
+            request = self._free.get_nowait()
+        except queue.Empty:
+            # Of its own, if it has any: two calls that waited for each other would never end.
+            request = self._take_oldest() if self._under_way else self._free.get()
+        request.start_async(features)
+        self._under_way.append((request, batch))
+
+    def finish(self) -> None:
+        """Wait for all batches."""
+        while self._under_way:
+            self._free.put(self._take_oldest())
+
+    def close(self) -> None:
+        """Give back the requests, also of batches that nobody needs any more."""
+        while self._under_way:
+            request, _ = self._under_way.popleft()
+            with suppress(RuntimeError):
+                request.wait()
+            self._free.put(request)
+
+    def _take_oldest(self) -> Any:
+        """Wait for the oldest batch, keep its rows, and return its request."""
+        request, batch = self._under_way[0]
+        request.wait()
+        # Copied: the next batch is computed in the same memory.
+        self.rows.update(zip(batch, request.get_output_tensor(0).data.copy(), strict=True))
+        self._under_way.popleft()
+        return request
 
 
 def _unit(rows: Matrix) -> Matrix:

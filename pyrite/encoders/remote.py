@@ -110,6 +110,11 @@ class RemoteEncoder:
         return self._tokenizer
 
     @property
+    def concurrency(self) -> int:
+        """One call at a time: it divides its texts among several requests itself."""
+        return 1
+
+    @property
     def call_limits(self) -> BatchLimits:
         """As many texts as all requests at a time hold."""
         texts = self._options.batch * self._options.concurrency

@@ -82,6 +82,11 @@ class SentenceTransformerEncoder:
             self._model = None
 
     @property
+    def concurrency(self) -> int:
+        """One call at a time: each uses all threads that there are."""
+        return 1
+
+    @property
     def call_limits(self) -> BatchLimits:
         """How large the calls are that encode fastest: on a graphics processor, large ones."""
         model = self._model

@@ -32,7 +32,7 @@ from pyrite.server.metrics import Metrics
 from pyrite.server.problems import ProblemError
 from pyrite.services.embedding_service import EmbeddingService, status_dict
 from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.encoding_thread import PoliteQueries
+from pyrite.services.encoding_threads import PoliteQueries
 from pyrite.services.folder_sync import FolderSync
 from pyrite.services.folder_watch import FolderWatch
 from pyrite.services.kb_service import KBService

@@ -20,7 +20,7 @@ from actors.pipeline import Pipeline, PipelineOptions, cause
 from actors.ports import UNOBSERVED, Observer
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import ModelError, PyriteError
-from pyrite.services.encoding_thread import EncodingThread
+from pyrite.services.encoding_threads import EncodingThreads
 from pyrite.services.graph_upkeep import GraphUpkeep
 from pyrite.services.live_settings import LOOK_S, LiveSettings, warn
 from pyrite.services.process import Identity
@@ -167,14 +167,14 @@ class EmbeddingWorker:
             *(self._storage, self._encoder, self._settings, self._clock),
         )
         self._upkeep = GraphUpkeep(self._storage, queue.model_id, self._settings)
-        thread = EncodingThread(self._settings.niceness)
+        threads = EncodingThreads(self._settings.niceness)
         self._pipeline = Pipeline(
             queue,
             self._encoder,
             self._storage.changed,
             options,
             self._clock,
-            encoder_hop=thread,
+            encoder_hop=threads,
             observer=self._observer,
         )
         self._pipeline.pause(self._settings.paused)
@@ -188,7 +188,7 @@ class EmbeddingWorker:
             await _close(queue)
             raise
         finally:
-            thread.close()
+            threads.close()
         await _close(queue)
         return statistics
 

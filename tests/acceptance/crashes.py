@@ -148,7 +148,8 @@ def live(home: Path, folder: Path, seed: int, *, edits: bool) -> None:
     if edits:
         edit(chance, service, folder)
         sync.sync(kb)
-    trio.run(EmbeddingWorker(storage, FakeEncoder(delay_s=0.001), settings).process_queue)
+    encoder = FakeEncoder(delay_s=0.001, concurrency=2)
+    trio.run(EmbeddingWorker(storage, encoder, settings).process_queue)
     storage.close()
 
 
@@ -204,7 +205,7 @@ def poisoned(home: Path, folder: Path) -> tuple[int, list[str]]:
             try:
                 storage = SqliteStorage(settings.database_path)
                 FolderSync(storage, settings).sync(KBService(storage, settings).add_kb(KB, folder))
-                encoder = FakeEncoder(fail=kill_if_poison)
+                encoder = FakeEncoder(fail=kill_if_poison, concurrency=2)
                 trio.run(EmbeddingWorker(storage, encoder, settings).process_queue)
                 code = 0
             finally:

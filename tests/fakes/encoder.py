@@ -55,11 +55,13 @@ class FakeEncoder:
         name: str = "fake",
         *,
         delay_s: float = 0.0,
+        concurrency: int = 1,
         fail: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self.name = name
         self.ready = False
         self.delay_s = delay_s
+        self.concurrency = concurrency
         self.fail = fail
         self.calls: list[list[str]] = []
         self.loads = 0

@@ -301,6 +301,8 @@ class ScriptedEncoder:
     #: How many more loads, and how many more encode calls, find the model away.
     loads_away: float = 0
     encodes_away: float = 0
+    #: How many calls at a time it does well with.
+    concurrency: int = 1
     #: Texts of each call, how often a load was tried, and when it was unloaded.
     calls: list[tuple[str, ...]] = field(default_factory=list)
     loads: int = 0

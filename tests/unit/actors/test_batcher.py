@@ -19,11 +19,11 @@ class WayOut:
     """What the embedder has of the batcher: it asks, and receives."""
 
     channel: trio.MemoryReceiveChannel
-    asked: Wake
+    asked: trio.Semaphore
     has_room: Wake
 
     async def receive(self):
-        self.asked.ring()
+        self.asked.release()
         return await self.channel.receive()
 
     async def rest(self):
@@ -39,7 +39,7 @@ def start(nursery, *, limits=BatchLimits(texts=4), capacity=16, buffer=math.inf)
     """A batcher; returns the way in and the way out, which has no buffer."""
     to_batcher, claims = trio.open_memory_channel(buffer)
     batches, from_batcher = trio.open_memory_channel(0)
-    window, asked, has_room = Window(limits, capacity), Wake(), Wake()
+    window, asked, has_room = Window(limits, capacity), trio.Semaphore(0), Wake()
     nursery.start_soon(
         partial(batcher, window=window, asked=asked, has_room=has_room), claims, batches
     )
@@ -72,6 +72,23 @@ async def test_claims_at_hand_are_packed_together(nursery, autojump_clock):
         claims.send_nowait((one,))
     await wait_all_tasks_blocked()
     assert entries(await batches.receive()) == {"e0", "e1", "e2"}
+
+
+async def test_each_that_asks_has_a_batch_of_its_own(nursery, autojump_clock):
+    claims, batches = start(nursery)
+    received = []
+
+    async def lane():
+        received.append(await batches.receive())
+
+    for _ in range(2):
+        nursery.start_soon(lane)
+    for one in singles(3):
+        await wait_all_tasks_blocked()
+        claims.send_nowait((one,))
+    await wait_all_tasks_blocked()
+    # The third waits until somebody asks again.
+    assert [entries(batch) for batch in received] == [{"e0"}, {"e1"}]
 
 
 async def test_the_window_fills_while_the_embedder_is_busy(nursery, autojump_clock):
@@ -141,7 +158,7 @@ async def test_it_ends_when_the_embedder_is_gone(autojump_clock):
         async with trio.open_nursery() as nursery:
             claims, batches = start(nursery, buffer=0)
             batches.channel.close()
-            batches.asked.ring()
+            batches.asked.release()
             await claims.send((claim("a", "text"),))
 
 

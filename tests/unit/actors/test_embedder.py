@@ -15,7 +15,6 @@ from trio.testing import MockClock
 from actors.embedder import Patience, Rest, embedder, refusal
 from actors.messages import Batch, Report, StateChange, WorkerState
 from actors.ports import EncoderUnavailableError, RefusedTextError
-from actors.wake import Wake
 from tests.fakes.pipeline import Gate, ScriptedEncoder, Slow, claim, inline, pieces, vector_of
 
 TEXTS = [f"t{n}" for n in range(8)]
@@ -63,7 +62,7 @@ class Embedding:
                     stopping=self.stopping,
                     patience=self.patience,
                     rest=self.rest,
-                    ask=Wake(),
+                    asked=trio.Semaphore(0),
                 )
             )
             async for message in from_embedder:
@@ -214,7 +213,7 @@ async def test_a_wrong_number_of_vectors_is_not_silent(autojump_clock, returned)
         def encode(self, texts):
             return list(map(vector_of, ["x"] * returned))
 
-    with pytest.RaisesGroup(ValueError):
+    with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
         await Embedding(Miscounting()).run(batch_of("a", "b"))
 
 
@@ -303,6 +302,79 @@ async def test_a_load_that_is_a_bug_is_not_waited_for(autojump_clock):
 
     with pytest.RaisesGroup(KeyError, flatten_subgroups=True):
         await Embedding(Broken(ready=False)).run(batch_of("a"))
+
+
+# Lanes
+
+
+def by_length():
+    """A hop whose calls take as many seconds as their texts have characters."""
+
+    async def slow(sync_fn, *args, abandon_on_cancel=False):
+        await trio.lowlevel.checkpoint()
+        with trio.CancelScope(shield=not abandon_on_cancel):
+            await trio.sleep(sum(map(len, args[0])) if args else 0)
+        return sync_fn(*args)
+
+    return slow
+
+
+@pytest.mark.parametrize(("concurrency", "ends_at"), [(1, 40), (2, 20), (3, 20), (4, 10)])
+async def test_as_many_calls_at_a_time_as_the_encoder_does_well_with(
+    autojump_clock, concurrency, ends_at
+):
+    embedding = Embedding(ScriptedEncoder(concurrency=concurrency), hop=Slow(10))
+    await embedding.run(*[batch_of(text) for text in "abcd"])
+    assert embedding.ended_at == ends_at
+    assert sorted(texts_of(r.encoded)[0] for r in embedding.reports) == list("abcd")
+
+
+async def test_how_many_is_known_when_it_is_loaded_and_may_change(autojump_clock):
+    class Changing(ScriptedEncoder):
+        def load(self):
+            super().load()
+            self.concurrency = 2
+
+        def encode(self, texts):
+            if trio.current_time() >= 30:
+                self.concurrency = 1
+            return super().encode(texts)
+
+    embedding = Embedding(Changing(ready=False), hop=Slow(10))
+    await embedding.run(*[batch_of(text) for text in "abcdef"])
+    # Loading until 10, two at a time until 30, and one at a time after those that had begun.
+    assert [at for at, m in embedding.said if isinstance(m, Report)] == [20, 20, 30, 30, 40, 50]
+
+
+async def test_calls_side_by_side_share_their_time(autojump_clock, monkeypatch):
+    monkeypatch.setattr("actors.embedder.time", SimpleNamespace(perf_counter=trio.current_time))
+    embedding = Embedding(ScriptedEncoder(concurrency=2), hop=by_length())
+    await embedding.run(batch_of("a" * 10), batch_of("b" * 4), batch_of("c" * 3), waits=(1,))
+    assert [(r.took_s, r.encode_s) for r in embedding.reports] == [(4, 4), (3, 3), (10, 3)]
+    assert embedding.ended_at == 11
+
+
+async def test_there_is_no_rest_while_another_lane_encodes(autojump_clock):
+    embedding = Embedding(ScriptedEncoder(concurrency=2), hop=by_length(), rest=Rest(300))
+    await embedding.run(batch_of("a"), batch_of("b" * 1000), waits=(0, 0, 5000))
+    assert [texts_of(r.encoded)[0][0] for r in embedding.reports] == ["a", "b"]
+    (unloaded_at,) = embedding.encoder.unloads
+    assert unloaded_at > 1000
+
+
+async def test_a_stop_lets_every_call_in_progress_finish(autojump_clock):
+    embedding = Embedding(ScriptedEncoder(concurrency=2), hop=Slow(10))
+    await stop_at(embedding, 5, batch_of("a"), batch_of("b"))
+    assert sorted(texts_of(r.encoded)[0] for r in embedding.reports) == ["a", "b"]
+
+
+async def test_a_model_away_is_one_error_however_many_lanes_find_it(autojump_clock):
+    encoder = ScriptedEncoder(concurrency=2, encodes_away=math.inf)
+    embedding = Embedding(encoder, hop=Slow(10), patience=Patience(tries=1))
+    with pytest.RaisesGroup(EncoderUnavailableError):
+        await embedding.run(batch_of("a"), batch_of("b"))
+    assert len(encoder.calls) >= 1
+    assert embedding.reports == []
 
 
 # Stopping

@@ -209,6 +209,7 @@ def test_whatever_happens_every_entry_ends_as_it_should(data):
         ready=data.draw(st.booleans()),
         poison={text: ValueError(text) for text in failures},
         cured_after=dict(failures),
+        concurrency=data.draw(st.integers(1, 3)),
         loads_away=data.draw(st.integers(0, 2)),
         encodes_away=data.draw(st.integers(0, 2)),
     )

@@ -155,7 +155,7 @@ def test_a_worker_with_nothing_in_flight_is_idle_unless_its_model_is_away(tally,
 
 def test_characters_are_counted_beside_tokens(clock, tally):
     texts = claim("e", "long text", "a", tokens=10)
-    tally.report(Report(encoded(texts), encode_s=2.0))
+    tally.report(Report(encoded(texts), encode_s=2.0, took_s=2.0))
     snapshot = tally.snapshot(1)
     assert (snapshot.tokens, snapshot.characters) == (20, 10)
     assert (snapshot.tokens_per_s, snapshot.characters_per_s) == (10.0, 5.0)
@@ -185,7 +185,7 @@ def test_an_observer_is_told_of_each_batch_and_each_commit(clock):
     observer = Observer()
     tally = Tally(clock, observer)
     one, bad = claim("1", "a", "b"), claim("2", "c")
-    tally.report(Report(encoded(one), (Refused(pieces(bad)[0], "why"),), encode_s=2.0))
+    tally.report(Report(encoded(one), (Refused(pieces(bad)[0], "why"),), took_s=2.0))
     # Nothing was encoded for a claim whose chunks all had been before.
     tally.report(Report(ready=(claim("3"),)))
     tally.settled((), Settled(), 0.25)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyrite.encoders import calibrate
 from pyrite.encoders.arithmetic import candidates, stream_counts, threads_for
 from pyrite.encoders.calibrate import least_cosine
 from pyrite.encoders.openvino_runtime import batches
@@ -85,3 +86,17 @@ def test_openvino_is_imported_without_what_sends() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("took", "size"), [
+    ({4: 1.0, 8: 1.0, 16: 1.0}, 4),
+    ({4: 1.06, 8: 1.0, 16: 0.99}, 8),
+    # Of 32 texts in 2 s, one call of 8 ends every half second: too long for an edit.
+    ({4: 2.2, 8: 2.0, 16: 1.9}, 4),
+    ({4: 9.0, 8: 5.0, 16: 4.0}, 4),
+    ({4: 0.3, 8: 0.2, 16: 0.1}, 16),
+])  # fmt: skip
+def test_the_smallest_call_that_is_nearly_as_fast_as_any_and_soon_over(
+    took: dict[int, float], size: int
+) -> None:
+    assert calibrate._choose(took) == size

@@ -1,15 +1,16 @@
-"""The thread that encodes: one, always the same, and less urgent than all others.
+"""The threads that encode: as many as there are calls, and less urgent than all others.
 
 Niceness belongs to a thread on Linux, and a pool of threads that a library makes inherits it
-from the thread that makes it. So the model is loaded and used in a thread of its own, which
-has lowered its priority before: encoding then takes what the processors have to spare, and
-neither a write nor a search waits for it. Elsewhere the thread is one like the others.
+from the thread that makes it. So the model is loaded and used in threads of its own, which
+have lowered their priority before: encoding then takes what the processors have to spare, and
+neither a write nor a search waits for it. Elsewhere the threads are like the others.
 
 Where a search may be the first to need the model, it has it loaded in such a thread as well.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sys
@@ -28,16 +29,17 @@ from pyrite.encoders.protocol import TextEncoder
 T = TypeVar("T")
 
 
-class EncodingThread:
-    """Runs calls one after another in a thread of its own; an :class:`actors.ports.Hop`."""
+class EncodingThreads:
+    """Runs each call in a thread that has nothing else to do; an :class:`actors.ports.Hop`."""
 
     def __init__(self, niceness: int) -> None:
         self._niceness = niceness
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._limiter = trio.CapacityLimiter(1)
-        # A daemon: a call that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="encoding", daemon=True)
-        self._thread.start()
+        #: As often as there are threads without a call.
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+        # Who calls knows how many calls at a time do well; none waits for threads of others.
+        self._limiter = trio.CapacityLimiter(math.inf)
 
     async def __call__(
         self, sync_fn: Callable[..., T], *args: object, abandon_on_cancel: bool = False
@@ -51,12 +53,25 @@ class EncodingThread:
         )
 
     def close(self) -> None:
-        """Let the thread end after the calls that it was given."""
-        self._calls.put(None)
+        """Let the threads end after the calls that they were given."""
+        for _ in self._threads:
+            self._calls.put(None)
 
     def _wait_for(self, call: Callable[[], T]) -> T:
         ended: queue.SimpleQueue[outcome.Outcome[T]] = queue.SimpleQueue()
-        self._calls.put(lambda: ended.put(outcome.capture(call)))
+
+        def run() -> None:
+            result = outcome.capture(call)
+            # Before the result is known: who has it may call again at once.
+            self._idle.release()
+            ended.put(result)
+
+        if not self._idle.acquire(blocking=False):
+            # A daemon: a call that hangs must not keep the process from ending.
+            thread = threading.Thread(target=self._run, name="encoding", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._calls.put(run)
         return ended.get().unwrap()
 
     def _run(self) -> None:
