@@ -44,11 +44,23 @@ class ConfigError(PyriteError):
     _instead = "a setting cannot be used or written; whoever runs the server can see why"
 
 
-class InvalidEntryError(PyriteError):
+class InvalidError(PyriteError):
+    """What was given cannot be used; the message says what to give instead.
+
+    Attributes:
+        field: which part of it is at fault, as the REST API calls it; empty for the whole.
+    """
+
+    def __init__(self, message: str = "", *, public: str | None = None, field: str = "") -> None:
+        super().__init__(message, public=public)
+        self.field = field
+
+
+class InvalidEntryError(InvalidError):
     """What was given cannot be an entry: a bad id, field or text."""
 
 
-class InvalidQueryError(PyriteError):
+class InvalidQueryError(InvalidError):
     """What was given cannot be searched for."""
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
 
 from pyrite.cli.completion import entry_ids
 from pyrite.cli.context import App, json_option, kb_option, pass_app
 from pyrite.cli.output import count, note, print_json, table
+from pyrite.services.link_json import dangling_dict, neighbours_dict
 
 if TYPE_CHECKING:
     from pyrite.services.links import FoundLink, LinkService
@@ -42,17 +45,7 @@ def links(app: App, entry_id: str | None, *, dangling: bool, kb: str | None, as_
         return
     found = service.of(app.kb_named(kb).name, entry_id)
     if as_json:
-        print_json(
-            {
-                "kb": found.kb,
-                "id": found.id,
-                "links": [_written(each) | _leads_to(each) for each in found.links],
-                "backlinks": [
-                    {"id": each.entry_id} | _written(each) | _leads_to(each)
-                    for each in found.backlinks
-                ],
-            }
-        )
+        print_json(neighbours_dict(found))
         return
     if not (found.links or found.backlinks):
         note(f"{found.id} has no links, and none lead to it.")
@@ -69,9 +62,7 @@ def _dangling(app: App, service: LinkService, kb: str | None, *, as_json: bool) 
     names = [each.name for each in app.kbs.kbs()] if kb is None else [kb]
     found = [each for name in names for each in service.dangling(name)]
     if as_json:
-        print_json(
-            {"links": [{"kb": each.kb, "id": each.entry_id} | _written(each) for each in found]}
-        )
+        print_json({"links": [dangling_dict(each) for each in found]})
         return
     if found:
         table(
@@ -79,21 +70,6 @@ def _dangling(app: App, service: LinkService, kb: str | None, *, as_json: bool) 
             [(each.kb, each.entry_id, str(each.line), _text(each)) for each in found],
         )
     note(f"{count(len(found), 'dangling link')}.")
-
-
-def _written(found: FoundLink) -> dict[str, object]:
-    link = found.link
-    return {
-        "kind": link.kind.value,
-        "target": link.target,
-        "fragment": link.fragment,
-        "shown": link.shown,
-        "line": found.line,
-    }
-
-
-def _leads_to(found: FoundLink) -> dict[str, object]:
-    return {"state": found.leads_to.state.value, "leads_to": list(found.leads_to.ids)}
 
 
 def _ends(found: FoundLink) -> str:
@@ -111,8 +87,14 @@ def _unless_sure(found: FoundLink) -> str:
 def _text(found: FoundLink) -> str:
     """A link as it stands in the text, or nearly so."""
     link = found.link
-    target = f"{link.target}#{link.fragment}" if link.fragment else link.target
     if link.kind.value == "markdown":
-        return f"({target})"
+        fragment = f"#{_escaped(link.fragment)}" if link.fragment else ""
+        return f"({_escaped(link.target)}{fragment})"
+    target = f"{link.target}#{link.fragment}" if link.fragment else link.target
     shown = f"|{link.shown}" if link.shown else ""
     return f"{'!' if link.kind.value == 'embed' else ''}[[{target}{shown}]]"
+
+
+def _escaped(part: str) -> str:
+    """What a path is in Markdown, with the escapes that it cannot do without."""
+    return re.sub(r"[\s<>#?%]", lambda found: quote(found[0]), part)

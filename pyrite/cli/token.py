@@ -94,15 +94,23 @@ def list_tokens(app: App, *, as_json: bool) -> None:
 def revoke(app: App, *, name: str, as_json: bool) -> None:
     """Revoke the token called NAME. A running server refuses it at once.
 
+    Without any token, all is allowed to whoever uses this computer: the last one says so.
+
     \b
     Example:
       pyrite token revoke phone
     """
-    _service(app).revoke(name)
+    tokens = _service(app)
+    tokens.revoke(name)
     if as_json:
         print_json({"name": name})
     else:
         say(f"{name} is revoked")
+    if not tokens.any():
+        note(
+            "That was the last token. Without any, whoever uses this computer can do everything "
+            "through the server, and other computers nothing. To keep it closed, make another."
+        )
 
 
 def _service(app: App) -> TokenService:

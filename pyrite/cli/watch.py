@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyrite.cli.context import App
-from pyrite.cli.output import note
+from pyrite.cli.output import note, print_json_line, say
 
 if TYPE_CHECKING:
     from pyrite.settings import Settings
@@ -105,12 +105,12 @@ def server_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def _print_json(text: str, _: dict[str, Any]) -> None:
-    print(text, flush=True)  # noqa: T201 - the answer, line by line
+def _print_json(_: str, message: dict[str, Any]) -> None:
+    print_json_line(message)
 
 
 def _print_line(_: str, message: dict[str, Any]) -> None:
-    print(line(message), flush=True)  # noqa: T201 - likewise
+    say(line(message), flush=True)
 
 
 def line(message: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,9 @@ CAP_S = 30.0
 _TOO_MANY = 429
 _SERVER_ERRORS = 500
 
+#: What a server says is not told if it is longer, in characters.
+_LONGEST_DETAIL = 500
+
 #: What the server closes with when the client may not go on.
 _REFUSED = 1008
 
@@ -27,7 +31,6 @@ _HINTS = {
     401: "a token is needed, or this one is not valid; set PYRITE_TOKEN to one that "
     "`pyrite token create` has made",
     403: "the token does not allow it",
-    404: "nothing is there to follow",
 }
 
 
@@ -83,6 +86,16 @@ def position(known: int | None, message: Mapping[str, Any]) -> int | None:
     return seq if isinstance(seq, int) else known
 
 
+def _detail(body: bytes | None) -> str | None:
+    """What a server says itself of why it refuses (RFC 9457), if it does."""
+    try:
+        detail = json.loads(body or b"")["detail"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    told = isinstance(detail, str) and detail.isprintable() and len(detail) <= _LONGEST_DETAIL
+    return detail if told else None
+
+
 def judged(error: Exception) -> LostError:
     """What an error means: that the server is lost for now.
 
@@ -92,7 +105,7 @@ def judged(error: Exception) -> LostError:
     if isinstance(error, ConnectionRejected):
         code: int = error.status_code
         if code < _SERVER_ERRORS and code != _TOO_MANY:
-            hint = _HINTS.get(code, "it does not understand the request")
+            hint = _HINTS.get(code) or _detail(error.body) or "it does not understand the request"
             raise RefusedError(f"the server refuses with {code}: {hint}")
         return LostError(f"the server answered {code}")
     if isinstance(error, ConnectionClosed):

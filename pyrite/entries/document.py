@@ -9,8 +9,8 @@ from pyrite.entries import editing
 from pyrite.entries.entry import (
     DEFAULT_TYPE,
     JSON,
-    OWN_FIELDS,
     Entry,
+    check_extra,
     from_front_matter,
     tags_of,
     text_of,
@@ -48,8 +48,7 @@ def create(
         InvalidEntryError: something cannot be written; the message names the field.
     """
     fields = fields or {}
-    if taken := OWN_FIELDS & fields.keys():
-        raise InvalidEntryError(f"{min(taken)!r} is no extra field: give it by its own name")
+    check_extra(fields)
     own: dict[str, JSON] = {
         "title": text_of(title),
         "type": text_of(type),
@@ -152,11 +151,13 @@ def _decoded(raw: bytes) -> str:
 
 def _encoded(text: str) -> bytes:
     if "\0" in text:
-        raise InvalidEntryError("the body must not contain a NUL character; remove it")
+        raise InvalidEntryError(
+            "the body must not contain a NUL character; remove it", field="body"
+        )
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         code = f"U+{ord(text[error.start]):04X}"
         raise InvalidEntryError(
-            f"the body contains half a character ({code}); remove it"
+            f"the body contains half a character ({code}); remove it", field="body"
         ) from error

@@ -171,8 +171,12 @@ def _anew(parts: Parts, wanted: Mapping[str, JSON]) -> Parts:
     try:
         parse(front)
     except FrontMatterError as error:
-        raise InvalidEntryError(f"these fields do not fit: {error.reason}") from error
-    raise InvalidEntryError("these fields cannot be written as front matter; simplify them")
+        raise InvalidEntryError(
+            f"these fields do not fit: {error.reason}", field="fields"
+        ) from error
+    raise InvalidEntryError(
+        "these fields cannot be written as front matter; simplify them", field="fields"
+    )
 
 
 def _if_right(parts: Parts, front: str, wanted: Mapping[str, JSON]) -> Parts | None:

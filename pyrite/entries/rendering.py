@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from yaml.nodes import ScalarNode
 from yaml.resolver import Resolver
 
-from pyrite.entries.entry import JSON, json_safe
+from pyrite.entries.entry import JSON, OWN_FIELDS, json_safe
 from pyrite.entries.frontmatter import MAX_DEPTH, UNPRINTABLE, shown
 from pyrite.errors import InvalidEntryError
 
@@ -38,12 +38,17 @@ def checked(name: str, value: object) -> JSON:
         InvalidEntryError: it cannot be written; the message names the field.
     """
     if found := UNPRINTABLE.search(name):
-        raise InvalidEntryError(f"a field's name must not contain U+{ord(found[0]):04X}")
+        raise InvalidEntryError(
+            f"a field's name must not contain U+{ord(found[0]):04X}", field="fields"
+        )
     try:
         _check(name, value, 1)
         return json_safe(value)
     except ValueError as error:
-        raise InvalidEntryError(f"the field {shown(name)} cannot be written: {error}") from error
+        raise InvalidEntryError(
+            f"the field {shown(name)} cannot be written: {error}",
+            field=name if name in OWN_FIELDS else f"fields.{name}",
+        ) from error
 
 
 def _check(name: str, value: object, depth: int) -> None:

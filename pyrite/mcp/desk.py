@@ -198,7 +198,7 @@ class Desk:
             raise NotThereError(advice.after(error, local=self.local)) from error
         except PyriteError as error:
             conflict = type(error) is ConflictError
-            if conflict and about is not None and about.id in self._ids(about.kb):
+            if conflict and about is not None and self._is_there(about):
                 raise ToolError(advice.there_already(about.kb, about.id)) from error
             raise ToolError(advice.after(error, local=self.local)) from error
         except sqlite3.OperationalError as error:
@@ -225,13 +225,17 @@ class Desk:
             raise NotThereError(advice.no_such_kb(name, names))
         return name
 
-    def only(self, name: str | None) -> list[str]:
-        """The one knowledge base named, or without a name none, which stands for all.
+    def only(self, named: str | list[str] | None) -> list[str]:
+        """The knowledge bases named: one, several or, without a name, none, which stands for all.
 
         Raises:
-            NotThereError: there is none of that name.
+            NotThereError: there is none of such a name.
         """
-        return [] if name is None else [self.kb_named(name)]
+        names = [named] if isinstance(named, str) else named or []
+        return [self.kb_named(name) for name in names]
+
+    def _is_there(self, about: About) -> bool:
+        return self.storage.entry(about.kb, about.id) is not None
 
     def _ids(self, kb: str) -> list[str]:
         found = self.storage.entries(Filters(kbs=(kb,)), limit=_IDS)

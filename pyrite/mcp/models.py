@@ -106,6 +106,27 @@ class RelatedAnswer(EntryName):
     freshness: PendingInfo
 
 
+class LinkInfo(EntryName):
+    """A link, with the entry that it is in."""
+
+    kind: Literal["wiki", "embed", "markdown"]
+    target: str = Field(description="What it names, as it is written.")
+    fragment: str | None = Field(None, description="The heading or, after ^, the block.")
+    line: int = Field(description="Where it is in the entry's file, counted from 1.")
+    state: Literal["resolved", "ambiguous", "dangling"]
+    leads_to: list[str] = Field(description="Ids of the entries that it leads to, or may.")
+
+
+class LinksAnswer(Answer):
+    """Links, in order of the entries that they are in."""
+
+    links: list[LinkInfo] = Field(
+        description="Those in the entry; without an id, those of all entries that lead nowhere."
+    )
+    backlinks: list[LinkInfo] = Field(description="Those in other entries that lead to it.")
+    more: bool = Field(description="Whether a larger offset would bring more.")
+
+
 class EntryInfo(EntryName):
     """An entry without its body."""
 

@@ -27,6 +27,10 @@ KB = Annotated[
     ),
 ]
 OnlyKB = Annotated[str | None, Field(max_length=_LINE, description="Only of this knowledge base.")]
+SomeKBs = Annotated[
+    Annotated[str, Field(max_length=_LINE)] | Annotated[list[str], Field(max_length=100)] | None,
+    Field(description="Only of this knowledge base, or of these."),
+]
 OnlyKBs = Annotated[
     list[str] | None, Field(max_length=100, description="Only entries of these knowledge bases.")
 ]
@@ -36,6 +40,14 @@ Id = Annotated[
         min_length=1,
         max_length=_LINE,
         description="The entry's id: its path in the folder without `.md`, such as ops/backups.",
+    ),
+]
+SomeId = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        max_length=_LINE,
+        description="The entry's id; without it, what is asked for is that of all entries.",
     ),
 ]
 Query = Annotated[

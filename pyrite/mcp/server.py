@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -25,7 +25,7 @@ Pyrite keeps knowledge bases: folders of Markdown notes that belong to the perso
 searchable by meaning and by words.
 
 - Find with search: a question or a few words. Hits are excerpts; read on with entry_get. \
-related finds entries about the same.
+related finds entries about the same, links those it refers to and those that refer to it.
 - Name what you use by knowledge base and id, so that the person can look it up.
 - `freshness` and `warning` say what a search could not see yet. What was just written is found by \
 its words at once, and by its meaning once it is embedded; wait_for=REVISION waits for that.
@@ -138,10 +138,21 @@ class _Metadata(FuncMetadata):
         texts = {
             name
             for name, field in model.model_fields.items()
-            if field.annotation in {str, str | None}
+            if _is_text(field.annotation, data.get(name))
         }
         parsed = super().pre_parse_json({k: v for k, v in data.items() if k not in texts})
         return {**data, **parsed}
+
+
+def _is_text(annotation: Any, value: object) -> bool:
+    """Whether a value of a parameter is a text that is meant as it stands."""
+    if annotation in {str, str | None}:
+        return True
+    members = {
+        each.__origin__ if get_origin(each) is Annotated else each for each in get_args(annotation)
+    }
+    # Some clients write a list as a text.
+    return isinstance(value, str) and str in members and not value.startswith("[")
 
 
 def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from pyrite.mcp.models import (
     EntryText,
     HeadingInfo,
     HitInfo,
+    LinkInfo,
+    LinksAnswer,
     PassageInfo,
     PendingInfo,
     ProblemInfo,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pyrite.services.folder_sync import SyncResult
     from pyrite.services.freshness import Pending
     from pyrite.services.kb_service import WriteResult
+    from pyrite.services.links import FoundLink
     from pyrite.services.related import RelatedHit, RelatedResult
     from pyrite.services.search import Hit, SearchResult
     from pyrite.storage.records import StoredEntry
@@ -73,6 +76,31 @@ def related_answer(result: RelatedResult) -> RelatedAnswer:
         embedded=result.embedded.value,
         hits=[_near(hit) for hit in result.hits],
         freshness=_pending(result.freshness),
+    )
+
+
+def links_answer(
+    links: list[FoundLink], backlinks: list[FoundLink], limit: int, offset: int
+) -> LinksAnswer:
+    """Of both lists, the part from ``offset``."""
+    end = offset + limit
+    return LinksAnswer(
+        links=[_link(each) for each in links[offset:end]],
+        backlinks=[_link(each) for each in backlinks[offset:end]],
+        more=max(len(links), len(backlinks)) > end,
+    )
+
+
+def _link(found: FoundLink) -> LinkInfo:
+    return LinkInfo(
+        kb=found.kb,
+        id=found.entry_id,
+        kind=found.link.kind.value,
+        target=found.link.target,
+        fragment=found.link.fragment or None,
+        line=found.line,
+        state=found.leads_to.state.value,
+        leads_to=list(found.leads_to.ids),
     )
 
 

@@ -37,7 +37,9 @@ class Answer(BaseModel):
 class Fault(Answer):
     """What is wrong with one part of a request."""
 
-    field: str = Field(description="Which one, from the outside in, with dots between.")
+    field: str = Field(
+        description="Which one, from the outside in, with dots between; empty for the whole."
+    )
     reason: str
 
 
@@ -50,7 +52,9 @@ class Problem(BaseModel):
     title: str = Field(description="The kind, in a few words.", examples=["Not found"])
     status: int = Field(description="The HTTP status.", examples=[404])
     detail: str | None = Field(None, description="What it is this time, and what to do.")
-    errors: list[Fault] | None = Field(None, description="Which fields are at fault.")
+    errors: list[Fault] | None = Field(
+        None, description="With 422, and only then: which fields are at fault."
+    )
 
 
 class KB(Answer):
@@ -191,6 +195,52 @@ class SearchResult(Answer):
     freshness: Pending
     waited: Waited | None
     warning: str | None = Field(description="What to know of how this answer came about.")
+
+
+class WrittenLink(Answer):
+    """A link as it is written."""
+
+    kind: Literal["wiki", "embed", "markdown"]
+    target: str = Field(description="What it names: an id, its end, a title; or a path.")
+    fragment: str = Field(description="The heading, or after `^` the block; empty for none.")
+    shown: str = Field(description="What is to be read instead of the target; empty for none.")
+    line: int = Field(description="Where it is in the file, counted from 1.")
+
+
+class DanglingLink(WrittenLink):
+    """A link that leads nowhere, and the entry that it is in."""
+
+    kb: KBName
+    id: EntryId
+
+
+class DanglingLinks(Answer):
+    """Links that lead nowhere, by the entry that they are in."""
+
+    links: list[DanglingLink]
+    more: bool = Field(description="Whether there are more; `Link` says where.")
+
+
+class Link(WrittenLink):
+    """A link and what it leads to."""
+
+    state: Literal["resolved", "ambiguous", "dangling"]
+    leads_to: list[str] = Field(description="Ids: of several, any may be meant.")
+
+
+class Backlink(Link):
+    """A link to an entry, or one that may mean it."""
+
+    id: EntryId
+
+
+class Links(Answer):
+    """What an entry links to, in order of its text, and what links to it."""
+
+    kb: KBName
+    id: EntryId
+    links: list[Link]
+    backlinks: list[Backlink]
 
 
 class RelatedHit(Answer):

@@ -6,16 +6,38 @@ has moved on since, somebody else has written, and nothing is changed.
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 from werkzeug.datastructures import ETags
+from werkzeug.http import parse_etags
 
 from pyrite.server.problems import ProblemError
+
+_ETAG = r'(?:(?:W/)?"[^"\s]*"|\d+)'
+_ETAGS = re.compile(rf"\s*(?:\*|{_ETAG}(?:\s*,\s*{_ETAG})*)\s*")
 
 
 def etag(revision: int) -> str:
     """The ETag of an entry at a revision."""
     return f'"{revision}"'
+
+
+def if_match(given: str) -> ETags | None:
+    """What If-Match names; None where it is empty. A bare number is taken for an ETag.
+
+    Raises:
+        ProblemError: 400 where it is no list of ETags.
+    """
+    if not given.strip():
+        return None
+    if not _ETAGS.fullmatch(given):
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST,
+            "Malformed If-Match",
+            "If-Match takes the ETag of an entry, a number in quotation marks, or `*`",
+        )
+    return parse_etags(given)
 
 
 def expected_revision(match: ETags | None, present: int) -> int | None:

@@ -10,15 +10,17 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup, escape
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 
 from pyrite.server.marks import public
+from pyrite.server.operations import nothing
 
 PATH = "/api/docs"
 
@@ -42,6 +44,15 @@ def install(app: QuartTrio, document: Callable[[], dict[str, Any]]) -> None:
     async def docs() -> Response:
         headers = {"Content-Security-Policy": _POLICY}
         return Response(page(), headers=headers, content_type="text/html; charset=utf-8")
+
+    @app.get("/")
+    @app.get("/api", strict_slashes=False)
+    @public
+    async def start() -> Response:
+        """Lead whoever types in the server's name to the page."""
+        # From where they are: a proxy may have put something before it.
+        where = "docs" if request.path == "/api/" else "api/docs"
+        return nothing(HTTPStatus.FOUND, {"Location": where})
 
     @app.get(f"{PATH}/style.css")
     @public

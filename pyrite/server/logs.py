@@ -57,6 +57,8 @@ def configure(settings: Settings, environ: Mapping[str, str], stream: TextIO | N
     root.setLevel(max(level, logging.INFO))
     for name in _OWN:
         logging.getLogger(name).setLevel(level)
+    # It counts every write in the folders at this level, the server's own among them.
+    logging.getLogger("watchfiles").setLevel(max(level, logging.WARNING))
     # Started by itself, Hypercorn has given its logger a handler, and would log twice.
     logging.getLogger("hypercorn.error").handlers.clear()
 

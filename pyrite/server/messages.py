@@ -32,6 +32,9 @@ TYPES = (
     STATUS,
 )
 
+#: What the address may ask for.
+_PARAMETERS = ("since", "kb", "type")
+
 #: Larger messages from a client are refused, in bytes.
 MAX_REQUEST_BYTES = 64 * 1024
 
@@ -40,7 +43,15 @@ _MOST = 2**53
 
 
 class BadRequestError(ValueError):
-    """What the client sent asks for nothing that can be given; the message says why."""
+    """What the client sent asks for nothing that can be given; the message says why.
+
+    Attributes:
+        field: which parameter of the address is at fault, where one is.
+    """
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(frozen=True)
@@ -131,6 +142,18 @@ def subscribed(interest: Interest) -> Message:
     return Message(None, "subscribed", None, _json(body))
 
 
+def check_names(given: Iterable[str]) -> None:
+    """Refuse names of parameters that the address does not know.
+
+    Raises:
+        BadRequestError: the message says which there are.
+    """
+    for name in given:
+        if name not in _PARAMETERS:
+            known = ", ".join(_PARAMETERS)
+            raise BadRequestError(f"there is no parameter {name!r}; there are {known}", name)
+
+
 def since(given: Sequence[str]) -> int | None:
     """The query's ``since``: the number of the last event that the client has seen.
 
@@ -140,7 +163,8 @@ def since(given: Sequence[str]) -> int | None:
     if not given:
         return None
     if len(given) > 1 or not (given[0].isascii() and given[0].isdigit()):
-        raise BadRequestError("since is one whole number from 0: that of the last event seen")
+        text = "since is one whole number from 0: that of the last event seen"
+        raise BadRequestError(text, "since")
     # Longer ones are not even read.
     return min(int(given[0][:20]), _MOST)
 
@@ -188,7 +212,7 @@ def _texts(asked: Mapping[str, Any], name: str) -> frozenset[str] | None:
 def _known(types: Iterable[str]) -> frozenset[str]:
     asked = frozenset(types)
     if not asked <= set(TYPES):
-        raise BadRequestError(f"a type is one of {', '.join(TYPES)}")
+        raise BadRequestError(f"a type is one of {', '.join(TYPES)}", "type")
     return asked
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from quart import Response, request
 from quart_schema import RequestSchemaValidationError
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from pyrite import errors
 from pyrite.redaction import without_paths
@@ -27,14 +27,14 @@ MEDIA_TYPE = "application/problem+json"
 #: Faults named in one answer; a body of a thousand entries can have many.
 _MOST_FAULTS = 20
 
+_NOWHERE = "there is nothing at this address; /api/docs lists those there are"
+
 #: The status and title of each kind of error; the first that fits counts.
 _KINDS: tuple[tuple[type[errors.PyriteError], HTTPStatus, str], ...] = (
     (errors.RevisionError, HTTPStatus.PRECONDITION_FAILED, "Changed meanwhile"),
     (errors.ConflictError, HTTPStatus.CONFLICT, "Conflict"),
     (errors.FolderMissingError, HTTPStatus.SERVICE_UNAVAILABLE, "Folder not there"),
     (errors.NotFoundError, HTTPStatus.NOT_FOUND, "Not found"),
-    (errors.InvalidEntryError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid entry"),
-    (errors.InvalidQueryError, HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid query"),
     (errors.UnreadableFileError, HTTPStatus.CONFLICT, "Unreadable file"),
     (errors.WriteError, HTTPStatus.SERVICE_UNAVAILABLE, "Not written"),
     (errors.ModelError, HTTPStatus.SERVICE_UNAVAILABLE, "Model unavailable"),
@@ -92,6 +92,7 @@ def problem(
 def install(app: QuartTrio) -> None:
     """Have every error of the app answered by a problem."""
     app.register_error_handler(ProblemError, _on_problem)
+    app.register_error_handler(errors.InvalidError, _on_refused)
     app.register_error_handler(errors.PyriteError, _on_pyrite_error)
     app.register_error_handler(sqlite3.OperationalError, _on_database_error)
     app.register_error_handler(RequestSchemaValidationError, _on_invalid)
@@ -101,6 +102,11 @@ def install(app: QuartTrio) -> None:
 
 async def _on_problem(error: ProblemError) -> Response:
     return problem(error.status, error.title, error.detail, headers=error.headers, **error.extra)
+
+
+async def _on_refused(error: errors.InvalidError) -> Response:
+    """What a service finds wrong with a value."""
+    return invalid([fault(error.field, error.public)], error.public)
 
 
 async def _on_pyrite_error(error: errors.PyriteError) -> Response:
@@ -124,12 +130,18 @@ def _told(error: errors.PyriteError) -> Response:
 
 async def _on_invalid(error: RequestSchemaValidationError) -> Response:
     cause = error.validation_error
-    faults = _faults(cause) if isinstance(cause, ValidationError) else []
-    return invalid(faults, None if faults else "the request is not of the form described")
+    if isinstance(cause, ValidationError):
+        return invalid(_faults(cause))
+    return invalid([fault("", "the request is not of the form described")])
+
+
+def fault(field: str, reason: str) -> dict[str, str]:
+    """What is wrong with one part of a request; without a name, with the whole of it."""
+    return {"field": field, "reason": without_paths(_printable(reason))}
 
 
 def invalid(faults: Iterable[Mapping[str, str]], detail: str | None = None) -> Response:
-    """The answer to a request that is not of the form described: which field, and why."""
+    """The answer to a request whose values cannot be used: which field, and why."""
     named = list(faults)
     if detail is None:
         first = named[0]
@@ -143,10 +155,7 @@ def invalid(faults: Iterable[Mapping[str, str]], detail: str | None = None) -> R
 def _faults(error: ValidationError) -> list[dict[str, str]]:
     """What is wrong with which field; the values themselves are not repeated."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [
-        {"field": ".".join(map(str, each["loc"])), "reason": _printable(each["msg"])}
-        for each in found
-    ]
+    return [fault(".".join(map(str, each["loc"])), each["msg"]) for each in found]
 
 
 def _printable(text: str) -> str:
@@ -162,7 +171,8 @@ async def _on_http_error(error: HTTPException) -> Response:
         for name, value in error.get_response().headers.items()
         if name.lower() not in {"content-type", "content-length"}
     }
-    return problem(status, error.name, error.description, headers=kept)
+    nowhere = isinstance(error, NotFound)
+    return problem(status, error.name, _NOWHERE if nowhere else error.description, headers=kept)
 
 
 async def _on_bug(error: Exception) -> Response:

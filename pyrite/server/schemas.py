@@ -51,7 +51,9 @@ class Parameters(BaseModel):
 class NewKB(Body):
     """A folder to be registered as a knowledge base."""
 
-    name: str = Field(description="Its name: letters, digits, `-` and `_`.", examples=["notes"])
+    name: str = Field(
+        description="Its name, without slashes and without a dot in front.", examples=["notes"]
+    )
     path: str | None = Field(
         None,
         min_length=1,
@@ -182,18 +184,24 @@ class Narrowing(Parameters):
         for pair in self.field:
             name, equals, value = pair.partition("=")
             if not (name and equals):
-                raise InvalidQueryError(f"field must be of the form NAME=VALUE, not {pair!r}")
+                raise InvalidQueryError(
+                    f"field must be of the form NAME=VALUE, not {pair!r}", field="field"
+                )
             if name in fields:
-                raise InvalidQueryError(f"the field {name!r} is given twice")
+                raise InvalidQueryError(f"the field {name!r} is given twice", field="field")
             fields[name] = value
         return Filters(kbs, tuple(self.type), tuple(self.tag), self.since, self.until, fields)
 
 
-class ListParameters(Narrowing):
-    """Which entries to list."""
+class PageParameters(Parameters):
+    """Which part of a list."""
 
-    limit: int = Field(100, ge=1, le=MOST_HITS, description="Entries at most.")
+    limit: int = Field(100, ge=1, le=MOST_HITS, description="So many at most.")
     offset: int = Field(0, ge=0, le=_MOST, description="How many to leave out at the beginning.")
+
+
+class ListParameters(Narrowing, PageParameters):
+    """Which entries to list."""
 
 
 class KBParameter(Parameters):

@@ -25,7 +25,7 @@ from pyrite.server.current import KEY, node
 from pyrite.server.depth import MAX_DEPTH, too_deep
 from pyrite.server.gate import Gate, admitted
 from pyrite.server.marks import Mark, public, requires
-from pyrite.server.problems import ProblemError
+from pyrite.server.problems import ProblemError, fault
 from pyrite.services.tokens import Tier
 
 __all__ = [
@@ -167,7 +167,8 @@ async def _check_body() -> None:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "Nested too deep",
-            f"objects and lists may be nested {MAX_DEPTH} deep",
+            deepest := f"objects and lists may be nested {MAX_DEPTH} deep",
+            errors=[fault("", deepest)],
         )
     # Only UTF-8 is JSON (RFC 8259), and a parser that takes others would read another text.
     if b"\0" in body:

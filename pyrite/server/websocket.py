@@ -13,14 +13,14 @@ from http import HTTPStatus
 from typing import Any
 
 import trio
-from quart import current_app, websocket
+from quart import Response, current_app, request, websocket
 from quart_trio import QuartTrio
 
 from pyrite.server import messages, security
 from pyrite.server.current import node
 from pyrite.server.feed import Feed, Listener
 from pyrite.server.messages import BadRequestError, Interest, Message
-from pyrite.server.problems import ProblemError
+from pyrite.server.problems import ProblemError, fault, problem
 from pyrite.server.wire import KEY, Wire
 from pyrite.services.tokens import Tier
 
@@ -93,6 +93,7 @@ def install(app: QuartTrio, patience: Patience | None = None) -> None:
     app.extensions[PATIENCE] = patience or Patience()
     app.extensions[_CONNECTED] = set[Connection]()
     app.websocket("/ws")(follow)
+    app.get("/ws")(not_upgraded)
     inner = app.asgi_app
 
     async def wired(scope: Any, receive: Any, send: Any) -> None:
@@ -107,6 +108,7 @@ def install(app: QuartTrio, patience: Patience | None = None) -> None:
 async def follow() -> None:
     """Send the feed until either side has had enough."""
     since, interest = _asked()
+    await _check_kbs(interest)
     connected: set[Connection] = current_app.extensions[_CONNECTED]
     served = node()
     if len(connected) >= served.settings.max_websockets:
@@ -131,6 +133,20 @@ async def follow() -> None:
         connected.discard(connection)
 
 
+@security.public
+async def not_upgraded() -> Response:
+    """Say what this address is for, to whoever opens no WebSocket."""
+    # Such headers are of one connection, and HTTP/2 has none.
+    upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    return problem(
+        HTTPStatus.UPGRADE_REQUIRED,
+        "Upgrade required",
+        "this is a WebSocket, the live feed of events: open it with a client for WebSockets, or "
+        "with `pyrite watch`",
+        headers=upgrade if request.http_version.startswith("1") else None,
+    )
+
+
 def _asked() -> tuple[int | None, Interest]:
     """What the address asks for.
 
@@ -139,10 +155,32 @@ def _asked() -> tuple[int | None, Interest]:
     """
     query = websocket.args
     try:
+        messages.check_names(query)
         since = messages.since(query.getlist("since"))
         return since, messages.interest(query.getlist("kb"), query.getlist("type"))
     except BadRequestError as error:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request", str(error)) from None
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "Invalid request",
+            str(error),
+            errors=[fault(error.field, str(error))],
+        ) from None
+
+
+async def _check_kbs(interest: Interest) -> None:
+    """Refuse knowledge bases that there are not; one that goes later ends nothing.
+
+    Raises:
+        NotFoundError: 404; the message says which.
+    """
+    served = node()
+
+    def check() -> None:
+        for kb in sorted(interest.kbs or ()):
+            served.kbs.kb(kb)
+
+    if interest.kbs:
+        await served.hop(check)
 
 
 def _unavailable(detail: str) -> ProblemError:

@@ -89,7 +89,7 @@ def _id_of(draft: Draft | Verbatim) -> str:
     if draft.id is not None:
         return draft.id
     if not draft.title.strip():
-        raise InvalidEntryError("an entry needs a title, or an id to go by")
+        raise InvalidEntryError("an entry needs a title, or an id to go by", field="title")
     return slug(draft.title)
 
 
@@ -167,7 +167,8 @@ def check_size(raw: bytes, limit: int) -> None:
     """Refuse what a sync would not read."""
     if len(raw) > limit:
         raise InvalidEntryError(
-            f"the entry would have {len(raw):,} bytes, more than max_file_bytes ({limit:,})"
+            f"the entry would have {len(raw):,} bytes, more than max_file_bytes ({limit:,})",
+            field="body",
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pyrite.entries.document import lines_above_body
@@ -77,15 +78,16 @@ class LinkService:
             ),
         )
 
-    def dangling(self, kb: str) -> list[FoundLink]:
-        """Links that lead nowhere, by the entry that they are in.
+    def dangling(self, kb: str, *, limit: int | None = None) -> list[FoundLink]:
+        """Links that lead nowhere, by the entry that they are in: the first so many, or all.
 
         Raises:
             NotFoundError: there is no such knowledge base.
         """
         self._kbs.kb(kb)
         found = self._found(self._storage.links(kb), Names(self._storage.names(kb)))
-        return self._with_lines(each for each in found if each.leads_to.state is State.DANGLING)
+        nowhere = (each for each in found if each.leads_to.state is State.DANGLING)
+        return self._with_lines(islice(nowhere, limit))
 
     def _found(self, rows: Iterable[LinkRow], names: Names) -> Iterable[FoundLink]:
         return (

@@ -69,7 +69,9 @@ class SearchRequest:
             InvalidQueryError: the message says what to change.
         """
         if not self.query.strip():
-            raise InvalidQueryError("the query is empty: say in a few words what you look for")
+            raise InvalidQueryError(
+                "the query is empty: say in a few words what you look for", field="q"
+            )
         if len(self.query) > MOST_QUERY_CHARACTERS:
             raise InvalidQueryError(
                 f"the query has {len(self.query):,} characters, more than "
@@ -89,16 +91,19 @@ def check_page(limit: int, offset: int) -> None:
         InvalidQueryError: the limit or the offset is out of range.
     """
     if not 1 <= limit <= MOST_HITS:
-        raise InvalidQueryError(f"the limit must be from 1 to {MOST_HITS}, not {limit}")
+        raise InvalidQueryError(
+            f"the limit must be from 1 to {MOST_HITS}, not {limit}", field="limit"
+        )
     if not 0 <= offset <= MOST_HITS - limit:
         raise InvalidQueryError(
             f"the offset must be from 0 to {MOST_HITS - limit}, not {offset}: "
-            f"limit and offset together reach to {MOST_HITS}"
+            f"limit and offset together reach to {MOST_HITS}",
+            field="offset",
         )
 
 
 def check_filters(filters: Filters) -> None:
-    """Refuse days that are none, fields that have a filter of their own, and what is no text.
+    """Refuse days that there are not, fields with a filter of their own, and what is no text.
 
     Raises:
         InvalidQueryError: the message says what to write instead.
@@ -106,11 +111,19 @@ def check_filters(filters: Filters) -> None:
     for name in sorted(OWN_FIELDS & filters.fields.keys()):
         raise InvalidQueryError(
             f"{name!r} is not among the fields to filter by: types and tags have filters of "
-            "their own, and words of titles and summaries are searched for"
+            "their own, and words of titles and summaries are searched for",
+            field="field",
         )
     for name, day in (("since", filters.since), ("until", filters.until)):
         if day is not None and not _is_day(day):
-            raise InvalidQueryError(f"{name} must be a day like 2026-11-30, not {day!r}")
+            raise InvalidQueryError(
+                f"{name} must be a day like 2026-11-30, not {day!r}", field=name
+            )
+    if filters.since is not None and filters.until is not None and filters.since > filters.until:
+        raise InvalidQueryError(
+            f"since, {filters.since}, is after until, {filters.until}: no day lies between",
+            field="since",
+        )
     for text in (*filters.types, *filters.tags, *filters.fields, *filters.fields.values()):
         _check_text(f"the filter {text!a}", text)
 

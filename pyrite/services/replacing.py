@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pyrite.entries.entry import JSON, OWN_FIELDS, Entry, from_front_matter
-from pyrite.errors import InvalidEntryError
+from pyrite.entries.entry import JSON, OWN_FIELDS, Entry, check_extra, from_front_matter
 from pyrite.services.entry_files import Draft, Edit, Editor
 
 
@@ -18,7 +17,7 @@ def replacing(draft: Draft) -> Editor:
     """The edit that makes an entry what a draft says; what the draft lacks is removed."""
 
     def edit(present: Entry) -> Edit:
-        _check_fields(draft.fields)
+        check_extra(draft.fields)
         wanted: dict[str, JSON] = {
             "title": draft.title,
             "type": draft.type,
@@ -58,7 +57,7 @@ def merging(patch: Mapping[str, Any]) -> Editor:
         if fields is None:
             removals += sorted(present.fields)
         else:
-            _check_fields(fields)
+            check_extra(fields)
             for name, value in fields.items():
                 if value is None:
                     removals.append(name)
@@ -81,8 +80,3 @@ def merged(target: JSON, patch: JSON) -> JSON:
         else:
             result[name] = merged(result.get(name), value)
     return result
-
-
-def _check_fields(fields: Mapping[str, JSON]) -> None:
-    if taken := OWN_FIELDS & fields.keys():
-        raise InvalidEntryError(f"{min(taken)!r} is no extra field: give it by its own name")

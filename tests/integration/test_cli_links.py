@@ -32,6 +32,14 @@ def test_an_entry_is_shown_with_both_ends(shell: Shell) -> None:
     assert shell.ok("links", "b/twin").out == "from\tguide/setup\t1\t[[twin]] (ambiguous)\n"
 
 
+def test_a_path_is_shown_with_its_escapes(shell: Shell) -> None:
+    shell.file("My Notes/Über 100%.md", "alone")
+    shell.file("from.md", "[md](My%20Notes/Über%20100%25.md#a%20b)\n")
+    shell.ok("index", "sync")
+    written = "(My%20Notes/Über%20100%25.md#a%20b)"
+    assert shell.ok("links", "from").out == f"to\tMy Notes/Über 100%\t1\t{written}\n"
+
+
 def test_a_program_gets_them_as_json(shell: Shell) -> None:
     found = shell.ok("links", "guide/setup", "--json").json
     assert (found["kb"], found["id"]) == ("notes", "guide/setup")

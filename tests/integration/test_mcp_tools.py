@@ -32,7 +32,7 @@ from tests.integration.hands import KB, LONG, Product, Words
 from tests.integration.test_fallback import row
 
 READ = {
-    *("kb_list", "search", "entry_get", "entry_list", "related"),
+    *("kb_list", "search", "entry_get", "entry_list", "related", "links"),
     *("embed_status", "embed_failures"),
 }
 WRITE = {"entry_create", "entry_update", "entry_delete", "index_sync", "embed_retry"}
@@ -170,6 +170,7 @@ async def test_a_tool_that_there_is_not(product: Product) -> None:
         ("entry_create", {"title": "A", "id": "../a"}, "id"),
         ("entry_create", {"title": "A", "fields": {"title": "B"}}, "title"),
         ("entry_update", {"id": "a"}, "say what to change"),
+        ("entry_update", {"id": "a", "fields": {"title": "B"}}, "'title' is no extra field"),
         ("entry_update", {"id": "a", "body": "x", "append": "y"}, "either body"),
         ("related", {"id": "a", "kbs": ["nowhere"]}, "there is no knowledge base 'nowhere'"),
         ("embed_retry", {"ids": ["a"]}, "embed_failures lists them"),
@@ -288,8 +289,11 @@ async def test_a_body_that_looks_like_json_is_a_text(product: Product, body: str
 async def test_an_id_that_is_taken(product: Product) -> None:
     async with connected(product) as hands:
         await hands.ok("entry_create", title="A", id="a")
-        text = await hands.refused("entry_create", title="A", id="a")
-        assert "entry_update" in text
+        for taken in ({"id": "a"}, {}):
+            text = await hands.refused("entry_create", title="A", **taken)
+            assert "the entry 'a' exists already" in text
+            assert "entry_update" in text
+            assert "`pyrite" not in text
 
 
 async def test_an_id_that_is_nearly_right_is_told(product: Product) -> None:
@@ -421,6 +425,64 @@ async def test_entries_are_listed_a_page_at_a_time(product: Product) -> None:
         assert [entry["id"] for entry in tagged["entries"]] == ["b"]
         # Some clients give lists as JSON in a text.
         assert await hands.ok("entry_list", tags='["tb"]') == tagged
+
+
+async def test_several_knowledge_bases_may_be_named(product: Product) -> None:
+    product.add_kb("wiki")
+    product.add_kb("blog")
+    for kb in ("notes", "wiki", "blog"):
+        product.fill({"a": "Red paint.\n"}, kb)
+    async with connected(product) as hands:
+        for kb, found in (
+            (None, ["blog", "notes", "wiki"]),
+            ("wiki", ["wiki"]),
+            (["wiki", "notes"], ["notes", "wiki"]),
+            ('["wiki", "notes"]', ["notes", "wiki"]),
+        ):
+            hits = (await hands.ok("search", query="paint", mode="keyword", kb=kb))["hits"]
+            assert sorted(hit["kb"] for hit in hits) == found
+            entries = (await hands.ok("entry_list", kb=kb))["entries"]
+            assert [entry["kb"] for entry in entries] == found
+        for none in ("null", ["wiki", "none"]):
+            refused = await hands.refused("search", query="paint", kb=none)
+            assert "there are: blog, notes, wiki" in refused
+
+
+async def test_links_in_both_directions_and_nowhere(product: Product) -> None:
+    product.add_kb("wiki")
+    product.fill({"a": "[[b#Top]]\n\n[[gone]]\n", "b": "[a](a.md) [[lost]]\n"})
+    product.fill({"c": "[[missing]]\n"}, "wiki")
+    to_b = {
+        "kb": "notes",
+        "id": "a",
+        "kind": "wiki",
+        "target": "b",
+        "fragment": "Top",
+        "line": 1,
+        "state": "resolved",
+        "leads_to": ["b"],
+    }
+    async with connected(product, Tier.READ) as hands:
+        found = await hands.ok("links", id="a", kb="notes")
+        assert found["links"][0] == to_b
+        assert [(each["line"], each["state"]) for each in found["links"]] == [
+            (1, "resolved"),
+            (3, "dangling"),
+        ]
+        assert [(each["id"], each["kind"]) for each in found["backlinks"]] == [("b", "markdown")]
+        assert (await hands.ok("links", id="b", kb="notes"))["backlinks"] == [to_b]
+        nowhere = await hands.ok("links")
+        targets = [(each["kb"], each["id"], each["target"]) for each in nowhere["links"]]
+        assert targets == [
+            ("notes", "a", "gone"),
+            ("notes", "b", "lost"),
+            ("wiki", "c", "missing"),
+        ]
+        assert [each["id"] for each in (await hands.ok("links", kb="wiki"))["links"]] == ["c"]
+        page = await hands.ok("links", limit=1, offset=1)
+        assert ([each["target"] for each in page["links"]], page["more"]) == (["lost"], True)
+        assert "say which knowledge base" in await hands.refused("links", id="a")
+        assert "near it: a" in await hands.refused("links", id="A", kb="notes")
 
 
 LONG_BODY = "Before.\n\n# One\n\nFirst.\n\n## Inner\n\nDeep.\n\n# Two\n\nLast.\n"

@@ -7,11 +7,13 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import trio
 
 from pyrite.server.app import create_app
+from pyrite.services.tokens import Tier
 from pyrite.storage.driver import sqlite3
 from tests.fakes.node import FakeNode
 
@@ -104,19 +106,20 @@ async def test_a_folder_can_be_given_and_is_not_told(client: Client, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("body", "detail"),
+    ("body", "field", "detail"),
     [
-        ({"name": "a/b"}, "cannot name a knowledge base"),
-        ({"name": "x", "path": "relative"}, "path must be absolute"),
-        ({"name": "x", "path": "/no/such/folder"}, "the folder is not there"),
-        ({"name": "x" * 300}, "longer than 200 bytes"),
+        ({"name": "a/b"}, "name", "cannot name a knowledge base"),
+        ({"name": "x", "path": "relative"}, "path", "path must be absolute"),
+        ({"name": "x", "path": "/no/such/folder"}, "path", "the folder is not there"),
+        ({"name": "x" * 300}, "name", "longer than 200 bytes"),
     ],
 )
 async def test_what_is_no_knowledge_base_is_refused(
-    client: Client, body: dict[str, str], detail: str
+    client: Client, body: dict[str, str], field: str, detail: str
 ) -> None:
     refused = await client("POST", "/api/kbs", json=body)
     assert refused.status == 422
+    assert faults(refused) == [(field, refused.problem)]
     assert detail in refused.problem
     assert "/no/such" not in refused.text
 
@@ -177,6 +180,8 @@ async def test_two_editors_do_not_overwrite_each_other(client: Client) -> None:
         assert (unaware.status, unaware.headers["etag"]) == (428, '"2"')
         weak = await client(method, ENTRY, headers={"If-Match": 'W/"2"'}, **more)
         assert weak.status == 412
+        malformed = await client(method, ENTRY, headers={"If-Match": "foo"}, **more)
+        assert (malformed.status, malformed.json["title"]) == (400, "Malformed If-Match")
     assert (await client("GET", ENTRY)).json["summary"] == "Mine"
 
 
@@ -296,9 +301,94 @@ async def test_parameters_are_strict(client: Client, query: str, field: str) -> 
     assert [fault["field"] for fault in refused.json["errors"]] == [field]
 
 
-@pytest.mark.parametrize("query", ["since=yesterday", "field=x", "field=a%3Db&field=a%3Dc"])
-async def test_filters_have_to_make_sense(client: Client, query: str) -> None:
-    assert (await client("GET", f"/api/kbs/notes/entries?{query}")).status == 422
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("since=yesterday", "since"),
+        ("until=2026-02-30", "until"),
+        ("field=x", "field"),
+        ("field=a%3Db&field=a%3Dc", "field"),
+        ("field=type%3Dnote", "field"),
+    ],
+)
+async def test_filters_have_to_make_sense(client: Client, query: str, field: str) -> None:
+    for path in ("kbs/notes/entries?", "search?q=x&"):
+        refused = await client("GET", f"/api/{path}{query}")
+        assert refused.status == 422
+        assert faults(refused) == [(field, refused.problem)]
+
+
+def faults(refused: Answer) -> list[tuple[str, str]]:
+    """The fields at fault, and why."""
+    assert refused.json["title"] == "Invalid request"
+    return [(fault["field"], fault["reason"]) for fault in refused.json["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("q=%20", "q"), ("q=x&limit=900&offset=900", "offset"), ("", "q")]
+)
+async def test_a_search_names_the_parameter_at_fault(
+    client: Client, query: str, field: str
+) -> None:
+    refused = await client("GET", f"/api/search?{query}")
+    assert [name for name, _ in faults(refused)] == [field]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"id": "../x"}, "id"),
+        ({"id": "a.md"}, "id"),
+        ({"body": "x"}, "title"),
+        ({"id": "a", "fields": {"tags": []}}, "fields.tags"),
+        ({"id": "a", "fields": {"a\0": 1}}, "fields"),
+        ({"id": "a", "fields": {"a": "\0"}}, "fields.a"),
+        ({"id": "a", "body": "x" * (10 * 2**20 + 1)}, "body"),
+    ],
+)
+async def test_an_entry_that_can_be_none_names_the_field_at_fault(
+    client: Client, body: dict[str, Any], field: str
+) -> None:
+    refused = await client("POST", "/api/kbs/notes/entries", json=body)
+    assert refused.status == 422
+    assert faults(refused) == [(field, refused.problem)]
+
+
+async def test_links_in_both_directions(client: Client) -> None:
+    await client.create("ops/backups", body="See [[restore#Now|how]].\n\n[[gone]] [[lost]]\n")
+    await client.create("ops/restore", body="[back](backups.md)\n")
+    found = await client("GET", "/api/kbs/notes/links/ops/backups")
+    assert (found.status, found.json["id"]) == (200, "ops/backups")
+    assert found.json["links"][0] == {
+        "kind": "wiki",
+        "target": "restore",
+        "fragment": "Now",
+        "shown": "how",
+        "line": 5,
+        "state": "resolved",
+        "leads_to": ["ops/restore"],
+    }
+    assert [each["id"] for each in found.json["backlinks"]] == ["ops/restore"]
+    assert (await client("GET", "/api/kbs/notes/links/ops%2Frestore")).status == 200
+    assert (await client("GET", "/api/kbs/notes/links/nowhere")).status == 404
+    assert (await client("GET", "/api/kbs/none/links/a")).status == 404
+
+
+async def test_dangling_links_a_page_at_a_time(client: Client) -> None:
+    await client.create("ops/backups", body="[[gone]]\n\n[[lost]]\n")
+    address = "/api/kbs/notes/dangling-links"
+    first = await client("GET", f"{address}?limit=1")
+    assert [(each["id"], each["target"]) for each in first.json["links"]] == [
+        ("ops/backups", "gone")
+    ]
+    assert first.json["more"]
+    following = first.headers["link"].split(">")[0].removeprefix("<")
+    rest = await client("GET", following)
+    assert [each["target"] for each in rest.json["links"]] == ["lost"]
+    assert not rest.json["more"]
+    assert "link" not in rest.headers
+    assert (await client("GET", "/api/kbs/none/dangling-links")).status == 404
+    assert (await client("GET", f"{address}?limit=0")).status == 422
 
 
 async def test_many_at_once(client: Client) -> None:
@@ -484,7 +574,8 @@ async def test_what_is_no_json_is_named(client: Client) -> None:
 
 
 async def test_what_is_not_there_is_told_in_json_too(client: Client) -> None:
-    assert (await client("GET", "/nowhere")).problem
+    for nowhere in ("/nowhere", "/api/nowhere"):
+        assert "/api/docs lists those there are" in (await client("GET", nowhere)).problem
     refused = await client("PATCH", "/api/kbs", json={})
     assert refused.status == 405
     assert {"GET", "POST"} <= set(refused.headers["allow"].split(", "))
@@ -532,3 +623,21 @@ async def test_the_app_waits_for_its_node(tmp_path: Path) -> None:
     answer = await app.test_client().get("/api/kbs")
     assert await answer.get_json() == {"kbs": []}
     node.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/"])
+async def test_who_types_in_the_name_alone_is_led_to_the_documentation(
+    client: Client, path: str
+) -> None:
+    client.node.tokens.create("laptop", Tier.READ)
+    led = await client("GET", path)
+    assert led.status == 302
+    assert urljoin(f"http://host/prefix{path}", led.headers["location"]) == (
+        "http://host/prefix/api/docs"
+    )
+
+
+async def test_the_feed_is_no_page(client: Client) -> None:
+    told = await client("GET", "/ws")
+    assert (told.status, told.headers["upgrade"]) == (426, "websocket")
+    assert "WebSocket" in told.problem

@@ -63,7 +63,7 @@ async def test_every_line_is_answered_as_it_should_be(tmp_path: Path) -> None:
             node.embed()
         nursery.cancel_scope.cancel()
     node.close()
-    assert statuses == [201, 201, 200, 200, 200, 200, 200, 202]
+    assert statuses == [201, 201, 200, 200, 200, 200, 200, 200, 202]
 
 
 @pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])

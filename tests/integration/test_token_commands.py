@@ -77,12 +77,21 @@ def test_tokens_are_listed_with_their_ends(shell: Shell) -> None:
 
 def test_a_revoked_token_is_refused(shell: Shell) -> None:
     token = shell.ok("token", "create", "a", "--tier", "admin").out.strip()
-    assert shell.ok("token", "revoke", "a").out == "a is revoked\n"
+    shell.ok("token", "create", "b", "--tier", "read")
+    ran = shell.ok("token", "revoke", "a")
+    assert (ran.out, ran.err) == ("a is revoked\n", "")
 
     assert verify(shell, token) is None
     assert "there is no token 'a'" in shell.refused("token", "revoke", "a")
     shell.ok("token", "create", "a", "--tier", "read")
     assert shell.ok("token", "revoke", "a", "--json").json == {"name": "a"}
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_of_the_last_one_it_is_said_what_follows(shell: Shell, more: list[str]) -> None:
+    shell.ok("token", "create", "a", "--tier", "read")
+
+    assert "the last token" in shell.ok("token", "revoke", "a", *more).err
 
 
 def test_a_name_is_given_once(shell: Shell) -> None:

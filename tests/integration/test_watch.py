@@ -168,8 +168,9 @@ async def test_on_a_real_server(node):
             more.set()
 
     hearer = Hearer(message, lambda why, known: None, lambda: None)
+    node.add_kb("notes")
     async with serving(node) as server, trio.open_nursery() as nursery:
-        server.commit(10)
+        server.commit(9)
         wish = Wish(server.url.replace("ws", "http"), token, kbs=["notes"])
         nursery.start_soon(lambda: follow(wish, hearer, since=4))
         server.commit(2)
@@ -184,6 +185,10 @@ async def test_a_real_server_refuses(node):
     async with serving(node) as server:
         wish = Wish(server.url.replace("ws", "http"), "pyrite_no_such")
         with pytest.raises(RefusedError, match="401"):
+            await follow(wish, hearer)
+        node.tokens.revoke("laptop")
+        wish = Wish(server.url.replace("ws", "http"), kbs=["nope"])
+        with pytest.raises(RefusedError, match="404: there is no knowledge base 'nope'"):
             await follow(wish, hearer)
 
 

@@ -107,17 +107,19 @@ async def test_a_number_that_there_is_not_is_of_another_database(node):
 
 
 async def test_only_what_was_asked_for(node):
+    node.add_kb("notes")
+    node.add_kb("blog")
     async with serving(node) as server:
         server.commit(1, kb="wiki")
         server.commit(1, kb="notes", kind="entry_deleted")
         server.commit(1, kb="notes")
         server.commit(1, kb="blog", kind="entry_deleted")
         async with server.open("?since=0&kb=notes&kb=blog&type=entry_deleted") as socket:
-            assert await seqs(socket, 3) == [0, 2, 4]
+            assert await seqs(socket, 3) == [0, 4, 6]
 
 
 async def test_a_subscription_can_be_changed(node):
-    async with serving(node) as server, server.open("?kb=none") as socket:
+    async with serving(node) as server, server.open("?type=kb_removed") as socket:
         await hear(socket, 1)
         server.commit(3)
         await socket.send_message('{"type": "subscribe", "kbs": ["notes"]}')
@@ -133,7 +135,7 @@ async def test_a_subscription_can_be_changed(node):
 async def test_one_who_wants_little_is_told_where_it_stands(node):
     async with serving(node) as server:
         server.commit(2500)
-        async with server.open("?since=0&kb=other") as socket:
+        async with server.open("?since=0&type=kb_removed") as socket:
             _, *positions = await hear(socket, 3)
             assert [p["type"] for p in positions] == ["position", "position"]
             assert [p["seq"] for p in positions] == [1000, 2000]
@@ -172,14 +174,45 @@ async def test_too_many_messages_end_it(node):
         assert await closing(socket) == (1008, "too many messages")
 
 
-@pytest.mark.parametrize("query", ["?since=x", "?since=1&since=2", "?type=nonsense"])
-async def test_an_address_that_asks_for_nothing_there_is(node, query):
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("?since=x", "since"),
+        ("?since=1&since=2", "since"),
+        ("?type=nonsense", "type"),
+        ("?typo=nonsense", "typo"),
+    ],
+)
+async def test_an_address_that_asks_for_nothing_there_is(node, query, field):
     async with serving(node) as server:
         with pytest.raises(ConnectionRejected) as refused:
             async with server.open(query):
                 pass
         assert refused.value.status_code == 422
-        assert json.loads(refused.value.body)["title"] == "Invalid request"
+        body = json.loads(refused.value.body)
+        assert body["title"] == "Invalid request"
+        assert [fault["field"] for fault in body["errors"]] == [field]
+
+
+async def test_a_knowledge_base_that_there_is_not(node):
+    node.add_kb("notes")
+    async with serving(node) as server:
+        with pytest.raises(ConnectionRejected) as refused:
+            async with server.open("?kb=notes&kb=nope"):
+                pass
+        assert refused.value.status_code == 404
+        assert json.loads(refused.value.body)["detail"] == "there is no knowledge base 'nope'"
+
+
+async def test_one_that_is_removed_ends_nothing(node):
+    node.add_kb("notes")
+    async with serving(node) as server, server.open("?kb=notes") as socket:
+        await hear(socket, 1)
+        await node.hop(node.kbs.remove_kb, "notes")
+        while (await hear(socket, 1))[0]["type"] != "kb_removed":
+            pass
+        server.commit(1)
+        assert (await hear(socket, 1))[0]["type"] == "entry_updated"
 
 
 async def test_so_many_connections_and_no_more(tmp_path):

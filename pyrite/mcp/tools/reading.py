@@ -17,11 +17,13 @@ from pyrite.mcp.models import (
     FailureList,
     KnowledgeBaseInfo,
     KnowledgeBaseList,
+    LinksAnswer,
     RelatedAnswer,
     SearchAnswer,
     StatusAnswer,
 )
 from pyrite.services.embedding_service import status_dict
+from pyrite.services.links import LinkService
 from pyrite.services.query import Mode, SearchRequest
 from pyrite.services.tokens import Tier
 
@@ -58,7 +60,7 @@ class Reading:
     async def search(
         self,
         query: given.Query,
-        kb: given.OnlyKB = None,
+        kb: given.SomeKBs = None,
         mode: given.Mode = "hybrid",
         limit: given.Limit = 10,
         offset: given.Offset = 0,
@@ -128,7 +130,7 @@ class Reading:
     @tool("List entries", Tier.READ)
     async def entry_list(
         self,
-        kb: given.OnlyKB = None,
+        kb: given.SomeKBs = None,
         type: given.OnlyType = None,
         tags: given.OnlyTags = None,
         since: given.Since = None,
@@ -167,14 +169,44 @@ class Reading:
             from pyrite.services.related import related  # noqa: PLC0415
 
             desk = self._desk
-            wanted = [desk.kb_named(name) for name in kbs or ()]
-            filters = given.filters(wanted, type, tags, since, until, fields)
+            filters = given.filters(desk.only(kbs), type, tags, since, until, fields)
             desk.kbs.get_entry(about.kb, id)
             near = desk.search.neighbourhood()
             return views.related_answer(related(desk.storage, near, (about.kb, id), filters, limit))
 
         about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
         return await self._desk.search_hop(run, about)
+
+    @tool("List links", Tier.READ)
+    async def links(
+        self,
+        id: given.SomeId = None,
+        kb: given.KB = None,
+        limit: given.Limit = 50,
+        offset: given.AnyOffset = 0,
+    ) -> LinksAnswer:
+        """Say what an entry links to and what links to it, each with its line.
+
+        Without an id, list the links that lead nowhere: those of one knowledge base, or of all.
+        """
+
+        def dangling() -> LinksAnswer:
+            service, names = self._link_service(), self._desk.only(kb) or self._desk.kb_names()
+            most = offset + limit + 1
+            found = [each for name in names for each in service.dangling(name, limit=most)]
+            return views.links_answer(found, [], limit, offset)
+
+        def both(about: About) -> LinksAnswer:
+            found = self._link_service().of(about.kb, about.id)
+            return views.links_answer(found.links, found.backlinks, limit, offset)
+
+        if id is None:
+            return await self._desk.hop(dangling)
+        about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
+        return await self._desk.hop(lambda: both(about), about)
+
+    def _link_service(self) -> LinkService:
+        return LinkService(self._desk.storage, self._desk.kbs, self._desk.settings)
 
     @tool("Embedding status", Tier.READ)
     async def embed_status(self, kb: given.OnlyKB = None) -> StatusAnswer:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field, JsonValue
 
-from pyrite.entries.entry import DEFAULT_TYPE, Entry
+from pyrite.entries.entry import DEFAULT_TYPE, Entry, check_extra
+from pyrite.entries.paths import slug
 from pyrite.mcp import parameters as given
 from pyrite.mcp import views
 from pyrite.mcp.catalog import tool
@@ -58,7 +59,7 @@ class Writing:
             fields=fields or {},
         )
         name = await self._desk.hop(lambda: self._desk.kb_named(kb))
-        about = None if id is None else About(name, id)
+        about = About(name, slug(title) if id is None else id)
         result = await self._desk.hop(lambda: self._desk.kbs.create_entry(name, draft), about)
         return await self._told(result)
 
@@ -92,14 +93,15 @@ class Writing:
         if body is not None and append is not None:
             raise ToolError("give either body, which replaces the text, or append")
         wanted = fields or {}
-        changes = {name: value for name, value in wanted.items() if value is not None}
+        extra = {name: value for name, value in wanted.items() if value is not None}
         own: dict[str, Any] = {"title": title, "type": type, "summary": summary, "tags": tags}
-        changes |= {name: value for name, value in own.items() if value is not None}
+        changes = extra | {name: value for name, value in own.items() if value is not None}
         removals = [name for name, value in wanted.items() if value is None]
         if not (changes or removals) and body is None and append is None:
             raise ToolError("say what to change: title, body, append, type, summary, tags, fields")
 
         def edit(entry: Entry) -> Edit:
+            check_extra(extra)
             text = body if append is None else joined(entry.body, append)
             return Edit(changes, removals, text)
 

@@ -70,10 +70,10 @@ async def list_entries(kb: str, *, query_args: ListParameters) -> Response:
     )
     more = len(found) > limit
     body = {"entries": [entry_dict(stored) for stored in found[:limit]], "more": more}
-    return reply(body, headers={"Link": _next_page(offset + limit)} if more else None)
+    return reply(body, headers={"Link": next_page(offset + limit)} if more else None)
 
 
-def _next_page(offset: int) -> str:
+def next_page(offset: int) -> str:
     """A link to the same list from another place on."""
     args = request.args.copy()
     args["offset"] = str(offset)
@@ -278,4 +278,4 @@ def _given(header: str) -> bool:
 
 
 def _if_match() -> ETags | None:
-    return request.if_match if _given("If-Match") else None
+    return conditions.if_match(request.headers.get("If-Match", ""))

@@ -72,6 +72,44 @@ SEARCH = {
     "warning": None,
 }
 
+DANGLING = {
+    "kb": "notes",
+    "id": "ops/backups",
+    "kind": "wiki",
+    "target": "ops/nowhere",
+    "fragment": "",
+    "shown": "",
+    "line": 12,
+}
+
+LINKS = {
+    "kb": "notes",
+    "id": "ops/backups",
+    "links": [
+        {
+            "kind": "wiki",
+            "target": "restore",
+            "fragment": "Rehearsing",
+            "shown": "",
+            "line": 9,
+            "state": "resolved",
+            "leads_to": ["ops/restore"],
+        }
+    ],
+    "backlinks": [
+        {
+            "id": "ops/restore",
+            "kind": "markdown",
+            "target": "backups.md",
+            "fragment": "",
+            "shown": "",
+            "line": 7,
+            "state": "resolved",
+            "leads_to": ["ops/backups"],
+        }
+    ],
+}
+
 RELATED = {
     "kb": "notes",
     "id": "ops/backups",

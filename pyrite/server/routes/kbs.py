@@ -122,7 +122,8 @@ async def get_kb(kb: str) -> Response:
 async def remove_kb(kb: str) -> Response:
     """Forget a knowledge base.
 
-    Its files stay as they are; what the index knows of them goes, embeddings included.
+    Its files stay as they are. What the index knows of its entries goes. Their embeddings are
+    unused from then on, and are deleted after as many days as the setting `unused_days` says.
     """
     served = node()
     await served.hop(served.kbs.remove_kb, kb)
@@ -135,7 +136,9 @@ def _add(kbs: KBService, beside: Path, name: str, path: str | None) -> Knowledge
         raise ConflictError(f"there is a knowledge base {name!r} already")
     if path is not None:
         if not Path(path).is_absolute():
-            raise InvalidEntryError("path must be absolute: it is a folder on the server")
+            raise InvalidEntryError(
+                "path must be absolute: it is a folder on the server", field="path"
+            )
         return kbs.add_kb(name, Path(path))
     kbs.check_name(name)
     folder = beside / name
@@ -147,6 +150,7 @@ def _add(kbs: KBService, beside: Path, name: str, path: str | None) -> Knowledge
         raise InvalidEntryError(
             f"{folder} cannot be made: {error.strerror}",
             public=f"no folder can be made for it: {error.strerror}",
+            field="name",
         ) from error
     except ConflictError:
         if not was_there:

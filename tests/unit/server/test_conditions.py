@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import pytest
 from werkzeug.datastructures import ETags
-from werkzeug.http import parse_etags
 
-from pyrite.server.conditions import etag, expected_revision
+from pyrite.server.conditions import etag, expected_revision, if_match
 from pyrite.server.problems import ProblemError
 
 
 def match(header: str | None) -> ETags | None:
-    return None if header is None else parse_etags(header)
+    return if_match(header or "")
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"), [('"7"', 7), ('"6", "7"', 7), ("*", None), (etag(7), 7)]
+    ("header", "expected"), [('"7"', 7), ('"6", "7"', 7), ("*", None), (etag(7), 7), ("7", 7)]
 )
 def test_who_has_read_the_present_revision_may(header: str, expected: int | None) -> None:
     assert expected_revision(match(header), 7) == expected
@@ -29,3 +28,10 @@ def test_who_has_not_may_not(header: str | None, status: int) -> None:
         expected_revision(match(header), 7)
     assert refused.value.status == status
     assert refused.value.headers["ETag"] == '"7"'
+
+
+@pytest.mark.parametrize("header", ["foo", '"7', "7'", '"6" "7"', '*, "7"', "W/7", '"7",', "\\"])
+def test_what_is_no_etag_is_not_taken_for_an_old_one(header: str) -> None:
+    with pytest.raises(ProblemError) as refused:
+        if_match(header)
+    assert refused.value.status == 400

@@ -91,6 +91,8 @@ def test_the_level_is_the_settings(level: str) -> None:
     order = ["debug", "info", "warning", "error"]
     own = [line["event"] for line in as_json(out) if line["logger"] == "pyrite.x"]
     assert own == order[order.index(level) :]
+    # One more line for each write says nothing.
+    assert not logging.getLogger("watchfiles.main").isEnabledFor(logging.INFO)
     # HTTP/2's debugging shows every header.
     others = [line["event"] for line in as_json(out) if line["logger"] == "hpack"]
     assert others == order[max(1, order.index(level)) :]

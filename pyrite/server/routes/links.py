@@ -1,0 +1,73 @@
+"""``/api/kbs/{kb}/links`` and ``/api/kbs/{kb}/dangling-links``: what leads where."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+
+from pyrite.server import answers
+from pyrite.server.current import node
+from pyrite.server.marks import requires
+from pyrite.server.operations import Operation, Told, operation, reply
+from pyrite.server.routes import examples
+from pyrite.server.routes.entries import TAG, next_page
+from pyrite.server.schemas import PageParameters
+from pyrite.services.link_json import dangling_dict, neighbours_dict
+from pyrite.services.links import LinkService
+from pyrite.services.tokens import Tier
+
+blueprint = Blueprint("links", __name__)
+
+
+@blueprint.get("/kbs/<kb>/links/<path:id>")
+@requires(Tier.READ)
+@operation(
+    Operation(
+        "list_links",
+        TAG,
+        {200: Told("Its links, in both directions.", answers.Links, example=examples.LINKS)},
+        problems=(404,),
+    )
+)
+async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is called in the address
+    """Show what an entry links to, and what links to it.
+
+    A link that several entries could be meant by is `ambiguous`; one that none answers to is
+    `dangling`.
+    """
+    links = _service()
+    return reply(neighbours_dict(await node().hop(links.of, kb, id)))
+
+
+@blueprint.get("/kbs/<kb>/dangling-links")
+@requires(Tier.READ)
+@operation(
+    Operation(
+        "list_dangling_links",
+        TAG,
+        {
+            200: Told(
+                "Links, and whether there are more.",
+                answers.DanglingLinks,
+                {"Link": "The next page, with `rel=next`, where there is one."},
+                example={"links": [examples.DANGLING], "more": False},
+            )
+        },
+        problems=(404, 422),
+        query=PageParameters,
+    )
+)
+async def list_dangling_links(kb: str, *, query_args: PageParameters) -> Response:
+    """List the links that lead nowhere.
+
+    By the entry that they are in. `Link` leads to the next page.
+    """
+    links, limit, offset = _service(), query_args.limit, query_args.offset
+    found = await node().hop(lambda: links.dangling(kb, limit=offset + limit + 1)[offset:])
+    more = len(found) > limit
+    body = {"links": [dangling_dict(each) for each in found[:limit]], "more": more}
+    return reply(body, headers={"Link": next_page(offset + limit)} if more else None)
+
+
+def _service() -> LinkService:
+    served = node()
+    return LinkService(served.storage, served.kbs, served.settings)
