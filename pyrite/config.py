@@ -136,11 +136,37 @@ def require_no_secret(name: str, source: str) -> None:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parsed(path, path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    except NotADirectoryError as error:
+        raise no_folder(path.parent) from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def parsed(path: Path, raw: bytes) -> dict[str, Any]:
+    """What the configuration file says.
+
+    Raises:
+        ConfigError: it is not TOML in UTF-8; the message says where.
+    """
+    try:
+        return tomllib.loads(raw.decode())
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise _unreadable(path, f"line {line} is not UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise _unreadable(path, f"it is not TOML: {error}") from error
+
+
+def _unreadable(path: Path, reason: str) -> ConfigError:
+    return ConfigError(f"{path} cannot be read: {reason}; mend it with an editor, or delete it")
+
+
+def no_folder(home: Path) -> ConfigError:
+    """What to say of a home that cannot be one."""
+    return ConfigError(f"{home} is no folder; {PREFIX}HOME names another home")
 
 
 def checked(name: str, value: Any, source: str) -> Value:

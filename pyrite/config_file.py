@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrite.config import Value, checked, require_known, require_no_secret
+from pyrite.config import Value, checked, no_folder, parsed, require_known, require_no_secret
 from pyrite.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def _change(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock"), _PATIENCE_S):
-            before = path.read_bytes().decode() if path.exists() else ""
+            raw = path.read_bytes() if path.exists() else b""
+            parsed(path, raw)
+            before = raw.decode()
             document = tomlkit.parse(before)
             if not edit(document):
                 return False
@@ -83,10 +85,12 @@ def _change(
             return True
     except Timeout as error:
         raise ConfigError(f"{path} is being changed by another process; try again") from error
-    except (TOMLKitError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except TOMLKitError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise no_folder(path.parent) from error
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}") from error
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _require_only_change(before: str, after: str, wanted: dict[str, Value | None]) -> None:

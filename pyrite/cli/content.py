@@ -16,10 +16,32 @@ if TYPE_CHECKING:
     from pyrite.entries.entry import JSON
 
 
+def only_tags(
+    ctx: click.Context, param: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Refuse what is empty; a comma is a tag's own, since the option can be given several times.
+
+    Raises:
+        click.BadParameter: one of them is no tag.
+    """
+    from pyrite.entries.entry import tags_of  # noqa: PLC0415
+
+    for tag in given:
+        if not tags_of([tag]):
+            raise click.BadParameter(f"{tag!r} is no tag.", ctx, param)
+    return given
+
+
 _OPTIONS: tuple[Decorator, ...] = (
     click.option("--type", "entry_type", metavar="TYPE", help="What kind of entry it is."),
     click.option("--summary", help="One or two sentences."),
-    click.option("--tag", "tags", multiple=True, help="A tag; may be given several times."),
+    click.option(
+        "--tag",
+        "tags",
+        callback=only_tags,
+        multiple=True,
+        help="A tag; may be given several times.",
+    ),
     click.option(
         "--field",
         "fields",
@@ -72,7 +94,8 @@ def fields_of(pairs: tuple[str, ...]) -> dict[str, JSON]:
     """Front-matter fields from NAME=VALUE.
 
     Raises:
-        click.UsageError: one is not of that form, or its value is not one value of YAML.
+        click.UsageError: one is not of that form, is given twice, has an option of its own, or its
+            value is not one value of YAML.
     """
     from pyrite.entries.entry import OWN_FIELDS  # noqa: PLC0415
     from pyrite.entries.frontmatter import FrontMatterError, parse  # noqa: PLC0415
@@ -82,10 +105,13 @@ def fields_of(pairs: tuple[str, ...]) -> dict[str, JSON]:
         name, equals, value = pair.partition("=")
         if not (name and equals):
             raise click.UsageError(f"--field takes NAME=VALUE, not {pair!r}.")
-        # An entry's own fields are read by rules of their own; any other name will do for the rest.
-        key = name if name in OWN_FIELDS else "value"
+        if name in OWN_FIELDS:
+            option = "tag" if name == "tags" else name
+            raise click.UsageError(f"{name} is no extra field: give it with --{option}.")
+        if name in fields:
+            raise click.UsageError(f"--field {name} is given twice.")
         try:
-            parsed = parse(f"{key}: {value}\n")
+            parsed = parse(f"value: {value}\n")
         except FrontMatterError as error:
             raise click.UsageError(
                 f"The value of --field {name} is not YAML: {error.reason}. Quotes may help: "
@@ -95,5 +121,5 @@ def fields_of(pairs: tuple[str, ...]) -> dict[str, JSON]:
             raise click.UsageError(
                 f"The value of --field {name} is not one value. Quotes may help."
             )
-        fields[name] = parsed[key]
+        fields[name] = parsed["value"]
     return fields

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyrite.cli.completion import entry_ids
-from pyrite.cli.content import content_options, fields_of, text_of
+from pyrite.cli.content import content_options, fields_of, only_tags, text_of
 from pyrite.cli.context import App, json_option, kb_option, pass_app
 from pyrite.cli.filters import filter_options, filters_of
 from pyrite.cli.output import announced, note, print_json, say, table
@@ -64,7 +64,9 @@ def create(app: App, /, *, kb: str | None, as_json: bool, **given: Any) -> int:
 @click.argument("entry_id", metavar="ID", shell_complete=entry_ids)
 @click.option("--title", help="The entry's title.")
 @content_options
-@click.option("--untag", "untags", multiple=True, metavar="TAG", help="Take a tag away.")
+@click.option(
+    "--untag", "untags", callback=only_tags, multiple=True, metavar="TAG", help="Take a tag away."
+)
 @click.option("--unset", multiple=True, metavar="NAME", help="Remove a front-matter field.")
 @click.option(
     "--if-revision", type=int, metavar="N", help="Refuse unless the entry is at this revision."
@@ -128,9 +130,10 @@ def get(app: App, entry_id: str, *, kb: str | None, as_json: bool) -> None:
     width = max(map(len, shown))
     for name, value in shown.items():
         if value:
-            say(f"{name:{width}}  {value}")
+            say(value, margin=f"{name:{width}}  ")
     say()
-    say(entry.body.rstrip("\n"))
+    # As it stands in the file: a program's lines must not be broken.
+    say(entry.body.rstrip("\n"), wrap=False)
 
 
 @click.command()

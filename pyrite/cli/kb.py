@@ -8,7 +8,7 @@ import click
 
 from pyrite.cli.completion import kb_names
 from pyrite.cli.context import App, json_option, pass_app
-from pyrite.cli.output import note, print_json, say, table
+from pyrite.cli.output import announced, entries, note, print_json, say, table
 
 
 @click.group()
@@ -29,10 +29,18 @@ def add(app: App, name: str, folder: Path, *, as_json: bool) -> None:
       pyrite kb add notes ~/notes
     """
     added = app.kbs.add_kb(name, folder)
+    overlapping = app.kbs.overlapping(added)
     if as_json:
-        print_json({"name": added.name, "path": added.path})
+        names = [other.name for other in overlapping]
+        print_json({"name": added.name, "path": added.path, "overlaps": names})
         return
     say(f"{added.name} is {added.path}")
+    for other in overlapping:
+        inner, outer = sorted((added, other), key=lambda kb: len(kb.path), reverse=True)
+        note(
+            f"Warning: the folder of {inner.name} lies in that of {outer.name}, {outer.path}: a "
+            f"search of both finds its entries twice. `pyrite kb remove {added.name}` undoes this."
+        )
     note("Next: `pyrite index sync` reads its files, `pyrite index embed` makes them searchable.")
 
 
@@ -88,8 +96,14 @@ def remove(app: App, name: str, *, as_json: bool) -> None:
       pyrite kb remove notes
     """
     folder = app.kbs.kb(name).path
-    app.kbs.remove_kb(name)
+    known = entries(app.storage.counts(name).total)
+    with announced(f"forgetting {known} of {name} ...", quiet=as_json):
+        app.kbs.remove_kb(name)
     if as_json:
         print_json({"name": name, "path": folder})
-    else:
+    elif Path(folder).is_dir():
         say(f"{name} is forgotten; its files are still in {folder}")
+    else:
+        say(f"{name} is forgotten; its folder {folder} is not there")
+    if app.storage.space().worth_compacting and not as_json:
+        note("Much of the database is empty now: `pyrite compact` gives the disk back.")

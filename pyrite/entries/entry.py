@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
+
+from pyrite.errors import InvalidEntryError
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -52,6 +54,19 @@ def from_front_matter(entry_id: str, mapping: Mapping[str, JSON], body: str) -> 
         body=body,
         fields={name: value for name, value in mapping.items() if name not in OWN_FIELDS},
     )
+
+
+def check_extra(fields: Collection[str]) -> None:
+    """Refuse the names of an entry's own fields among those of its other ones.
+
+    Raises:
+        InvalidEntryError: the message names the first.
+    """
+    if taken := OWN_FIELDS.intersection(fields):
+        raise InvalidEntryError(
+            f"{min(taken)!r} is no extra field: give it by its own name",
+            field=f"fields.{min(taken)}",
+        )
 
 
 def text_of(value: JSON) -> str:

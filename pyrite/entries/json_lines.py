@@ -8,6 +8,7 @@ from typing import Any
 
 from pyrite.entries import document
 from pyrite.entries.entry import DEFAULT_TYPE, Entry, from_front_matter
+from pyrite.entries.frontmatter import DocumentError
 from pyrite.entries.paths import check_id, slug
 from pyrite.errors import InvalidEntryError
 
@@ -101,4 +102,12 @@ def file_of(entry: Entry) -> bytes:
     )
     raw = document.update(given, changes={}, body=entry.body)
     bare = raw.removeprefix(b"---\n---\n\n")
-    return bare if bare != raw and document.read(bare, entry.id) == entry else raw
+    return bare if bare != raw and _reads_as(bare, entry) else raw
+
+
+def _reads_as(raw: bytes, entry: Entry) -> bool:
+    """Whether a file of these bytes is this entry; a body may begin like front matter."""
+    try:
+        return document.read(raw, entry.id) == entry
+    except DocumentError:
+        return False

@@ -44,9 +44,34 @@ def check_id(given: str) -> str:
     """
     name = unicodedata.normalize("NFC", given)
     if problem := _problem(name):
-        shown = ascii(name) if _UNPRINTABLE.search(name) else repr(name)
-        raise InvalidEntryError(f"{shown[:120]} cannot be an entry's id: {problem}")
+        raise InvalidEntryError(f"{_shown(name)} cannot be an entry's id: {problem}", field="id")
     return name
+
+
+def check_kb_name(name: str) -> None:
+    """Refuse what cannot name a knowledge base, which is one part of a path in URLs.
+
+    Raises:
+        InvalidEntryError: the message says what to change.
+    """
+    if problem := _kb_problem(name):
+        raise InvalidEntryError(
+            f"{_shown(name)} cannot name a knowledge base: {problem}", field="name"
+        )
+
+
+def _kb_problem(name: str) -> str | None:
+    if not name:
+        return "it is empty"
+    if "/" in name or "\\" in name:
+        return "it may contain no slash and no backslash"
+    if unicodedata.normalize("NFC", name) != name:
+        return "write it in Unicode NFC, with each accent in one character with its letter"
+    return _problem(name)
+
+
+def _shown(name: str) -> str:
+    return (ascii(name) if _UNPRINTABLE.search(name) else repr(name))[:120]
 
 
 def _problem(name: str) -> str | None:
@@ -116,14 +141,20 @@ def resolve(root: Path, relative: str) -> Path:
     if not is_entry_file(relative):
         raise InvalidEntryError(f"{relative!r} is no Markdown file: let it end in .md")
     if link := linked_folder(str(root), relative):
-        raise InvalidEntryError(f"{relative!r} leads through the link {link!r}; use a real folder")
+        raise InvalidEntryError(
+            f"{relative!r} leads through the link {link!r}; use a real folder", field="id"
+        )
     path = root / relative
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return path
     except OSError as error:
-        raise InvalidEntryError(f"{relative!r} cannot be a file: {error.strerror}") from error
+        raise InvalidEntryError(
+            f"{relative!r} cannot be a file: {error.strerror}", field="id"
+        ) from error
     if not stat.S_ISREG(mode):
-        raise InvalidEntryError(f"{relative!r} is a link, a folder or a device, not a file")
+        raise InvalidEntryError(
+            f"{relative!r} is a link, a folder or a device, not a file", field="id"
+        )
     return path

@@ -35,9 +35,12 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What a search by meaning could not see."""
+    """Whose present text a search by meaning may not know.
 
-    #: Entries in the knowledge bases searched that are not embedded yet, and that could not be.
+    It may know an older one, or none; or the present one, where that is only to be encoded afresh.
+    """
+
+    #: Entries in the knowledge bases searched that wait to be embedded, and that could not be.
     pending: int
     failed: int
     oldest_pending_age_s: float | None

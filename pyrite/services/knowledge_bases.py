@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pyrite.entries.paths import check_id
+from pyrite.entries.paths import check_kb_name
 from pyrite.errors import FolderMissingError, InvalidEntryError, NotFoundError
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import KnowledgeBase
@@ -33,15 +33,19 @@ class KnowledgeBases:
             raise InvalidEntryError(
                 f"{folder} is not there: {error.strerror}",
                 public=f"the folder is not there: {error.strerror}",
+                field="path",
             ) from error
         except (RuntimeError, ValueError) as error:
             raise InvalidEntryError(
-                f"{str(folder)!a} cannot be used: {error}", public="the folder cannot be used"
+                f"{str(folder)!a} cannot be used: {error}",
+                public="the folder cannot be used",
+                field="path",
             ) from error
         if not path.is_dir():
             raise InvalidEntryError(
                 f"{folder} is a file; a knowledge base is a folder",
                 public="the path is a file's; a knowledge base is a folder",
+                field="path",
             )
         for kb in self._storage.kbs():
             if (kb.name, kb.path) == (name, str(path)):
@@ -55,10 +59,7 @@ class KnowledgeBases:
         Raises:
             InvalidEntryError: the name cannot be used.
         """
-        if check_id(name) != name or "/" in name:
-            raise InvalidEntryError(
-                f"{name!r} cannot name a knowledge base: use letters, digits, '-' and '_'"
-            )
+        check_kb_name(name)
 
     def kbs(self) -> list[KnowledgeBase]:
         """All knowledge bases by name."""
@@ -75,6 +76,19 @@ class KnowledgeBases:
                 return kb
         message = f"there is no knowledge base {name!r}"
         raise NotFoundError(f"{message}; `pyrite kb list` shows those there are", public=message)
+
+    def overlapping(self, kb: KnowledgeBase) -> list[KnowledgeBase]:
+        """The others whose folder lies in this one's, or this one's in theirs.
+
+        A file in both is an entry of both, and a search of both finds it twice.
+        """
+        folder = Path(kb.path)
+        return [
+            other
+            for other in self.kbs()
+            if other != kb
+            and (folder.is_relative_to(other.path) or Path(other.path).is_relative_to(folder))
+        ]
 
     def remove_kb(self, name: str) -> None:
         """Forget a knowledge base; its files stay as they are.

@@ -23,6 +23,7 @@ from pyrite.storage.records import (
     LinkRow,
     Passage,
     Record,
+    Space,
     StoredEntry,
     TokenRow,
     WordHit,
@@ -211,4 +212,8 @@ class Storage(Queue, Embeddings, Protocol):
 
     def problems(self) -> Mapping[str, int | str]:
         """Invariants that do not hold, by name, with how often or what; empty when all is well."""
+        ...
+
+    def space(self) -> Space:
+        """How large the database is, and how much of that is empty."""
         ...

@@ -228,6 +228,20 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Space:
+    """The room that a database takes, in bytes."""
+
+    size: int
+    #: Of these, what holds nothing; it is written to before the file grows.
+    empty: int
+
+    @property
+    def worth_compacting(self) -> bool:
+        """Whether so much of a large database is empty that making it anew is worth the time."""
+        return self.size > 100 * 10**6 and self.empty > self.size / 4
+
+
+@dataclass(frozen=True, slots=True)
 class FeedBounds:
     """Which events there are: those numbered from ``first`` to ``last``."""
 

@@ -43,6 +43,7 @@ from pyrite.storage.records import (
     Passage,
     QueueCounts,
     Record,
+    Space,
     StoredEntry,
     TokenRow,
     WordHit,
@@ -555,3 +556,6 @@ class MemoryStorage:
 
     def problems(self) -> Mapping[str, int | str]:
         return {}
+
+    def space(self) -> Space:
+        return Space(size=0, empty=0)

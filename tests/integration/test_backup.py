@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,12 +12,12 @@ from threading import Event, Thread
 
 import pytest
 
-from pyrite.errors import BackupError
+from pyrite.errors import BackupError, StorageError
 from pyrite.services.entry_files import Draft
 from pyrite.services.tokens import Tier, TokenService
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import WordQuery
-from pyrite.storage.sqlite import backup
+from pyrite.storage.sqlite import backup, connection, space
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.conformance.hands import write
 from tests.fakes.encoder import FakeEncoder
@@ -167,6 +168,119 @@ def test_a_thread_writes_meanwhile(embedded: Product, target: Path, small_steps:
     assert embedded.storage.problems() == {}
 
 
+# What is empty
+
+
+@pytest.fixture
+def sparse(embedded: Product, monkeypatch: pytest.MonkeyPatch) -> Product:
+    """A database much of which is empty, since a knowledge base was removed."""
+    # A statement is looked at between as small steps as there are.
+    monkeypatch.setattr(space, "_STEPS", 50)
+    embedded.storage.add_kb("large", "/large", now=0.0)
+    for n in range(60):
+        write(embedded.storage, "large", f"l{n}", f"some words of number {n}, again " * 200)
+    embedded.storage.remove_kb("large", now=0.0)
+    found = embedded.storage.space()
+    assert found.empty > found.size / 2
+    return embedded
+
+
+def test_a_copy_has_no_empty_space(sparse: Product, target: Path) -> None:
+    told: list[tuple[int, int]] = []
+    found = sparse.storage.space()
+    size = sparse.storage.backup(target, lambda done, of: told.append((done, of)))
+
+    assert size <= found.size - found.empty
+    assert told == sorted(told)
+    assert told[-1][0] <= told[-1][1] == found.size - found.empty
+    only(target)
+    with closing(SqliteStorage(target)) as copy:
+        assert copy.problems() == {}
+        assert copy.entries() == sparse.storage.entries()
+        assert copy.embedding_state(1).count == sparse.storage.embedding_state(1).count
+        assert copy.embeddings(KB, "n07") == sparse.storage.embeddings(KB, "n07")
+        assert copy.embedding_state(1).database_id != sparse.storage.embedding_state(1).database_id
+
+
+def test_others_write_while_a_copy_without_empty_space_is_made(
+    sparse: Product, target: Path
+) -> None:
+    written: list[int] = []
+    with closing(SqliteStorage(sparse.settings.database_path)) as another:
+
+        def interfere(done: int, of: int) -> None:
+            if len(written) < 20:
+                written.append(write(another, KB, f"new {len(written)}", "new text"))
+
+        sparse.storage.backup(target, interfere)
+
+    assert len(written) > 2
+    with closing(SqliteStorage(target)) as copy:
+        assert copy.problems() == {}
+        assert [stored.entry.id for stored in copy.entries()] == [f"n{n:02}" for n in range(30)]
+    assert sparse.storage.problems() == {}
+
+
+def test_an_interrupted_copy_without_empty_space_leaves_nothing(
+    sparse: Product, target: Path
+) -> None:
+    def interrupt(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sparse.storage.backup(target, interrupt)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_compacting_gives_back_what_is_empty(sparse: Product) -> None:
+    path = sparse.settings.database_path
+    before = sparse.storage.entries()
+    vectors = sparse.storage.embeddings(KB, "n07")
+    size = path.stat().st_size
+    with closing(SqliteStorage(path)) as another:
+        found = sparse.storage.compact()
+        assert found.empty == 0
+        assert found.size == path.stat().st_size < size / 2
+        assert another.entries() == before
+        write(another, KB, "after", "after all")
+    assert sparse.storage.embeddings(KB, "n07") == vectors
+    assert sparse.storage.with_words(WordQuery(("after",)), limit=9)
+    assert sparse.storage.problems() == {}
+
+
+def test_compacting_stops_at_ctrl_c_and_leaves_all_as_it_was(
+    sparse: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    looking_up = space._looking_up
+    monkeypatch.setattr(space, "_looking_up", lambda conn, tell: looking_up(conn, interrupted))
+    before = sparse.storage.space()
+    with pytest.raises(KeyboardInterrupt):
+        sparse.storage.compact()
+    assert sparse.storage.space() == before
+    assert sparse.storage.problems() == {}
+
+
+def test_a_database_that_others_hold_is_not_compacted(
+    sparse: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.0)
+    with (
+        closing(SqliteStorage(sparse.settings.database_path)) as another,
+        another.writing(),
+        pytest.raises(StorageError, match="cannot be compacted: database is locked; nothing"),
+    ):
+        sparse.storage.compact()
+
+
+def test_the_words_of_a_larger_part_go_with_it(sparse: Product) -> None:
+    """Else the index of words would keep its size, and no copy would be the smaller for it."""
+    (blocks,) = sparse.query("SELECT sum(length(block)) FROM entry_words_data")[0]
+    assert blocks < 5_000
+
+
 # What is refused
 
 
@@ -311,3 +425,18 @@ def test_the_command_copies_no_database_that_is_not_there(shell: Shell, target: 
     assert "there is no database" in shell.refused("backup", str(target))
     assert not target.exists()
     assert not (shell.home / "pyrite.db").exists()
+
+
+def test_the_command_compacts(shell: Shell) -> None:
+    assert "there is no database" in shell.refused("compact")
+    assert not shell.home.exists()
+    shell.ok("kb", "add", KB, str(shell.folder))
+    path = shell.home / "pyrite.db"
+    before = path.stat().st_size
+    assert re.fullmatch(rf"{path} had \d\.\d MB and has \d\.\d MB\n", shell.ok("compact").out)
+    assert shell.ok("compact", "--json").json == {
+        "database": str(path),
+        "bytes_before": path.stat().st_size,
+        "bytes": path.stat().st_size,
+    }
+    assert path.stat().st_size <= before

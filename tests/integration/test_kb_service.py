@@ -559,10 +559,25 @@ def test_a_folder_is_registered_once(product: Product, tmp_path: Path) -> None:
     assert [kb.name for kb in product.kbs.kbs()] == [KB, "other"]
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", ".x", " a", "a\0", "x.md"])
-def test_a_knowledge_base_has_a_plain_name(product: Product, name: str) -> None:
-    with pytest.raises(InvalidEntryError):
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "it is empty"),
+        ("a/b", "no slash"),
+        ("bad/../n", "no slash"),
+        ("a\\b", "no backslash"),
+        ("..", "begin with a dot"),
+        (".x", "begin with a dot"),
+        (" a", "white space"),
+        ("a\0", "U\\+0000"),
+        ("x.md", "ending"),
+        ("e\u0301", "NFC"),
+    ],
+)
+def test_a_knowledge_base_has_a_plain_name(product: Product, name: str, problem: str) -> None:
+    with pytest.raises(InvalidEntryError, match=f"cannot name a knowledge base: .*{problem}"):
         product.kbs.add_kb(name, product.folder)
+    product.kbs.add_kb("my notes", product.folder.parent)
 
 
 def test_a_knowledge_base_is_a_folder(product: Product, tmp_path: Path) -> None:

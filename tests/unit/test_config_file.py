@@ -130,8 +130,12 @@ def test_a_file_with_mistakes_can_be_repaired(path: Path) -> None:
 def test_a_file_that_is_no_toml_is_left_alone(path: Path, raw: bytes) -> None:
     written(path).write_bytes(raw)
     for change in (lambda: set_value(path, "threads", "2"), lambda: unset(path, "threads")):
-        with pytest.raises(ConfigError, match=r"config\.toml cannot be read: ."):
+        with pytest.raises(ConfigError, match=r"config\.toml cannot be read: .* not ") as caught:
             change()
+        # As every other command says it.
+        with pytest.raises(ConfigError) as loading:
+            load({"PYRITE_HOME": str(path.parent)})
+        assert str(caught.value) == str(loading.value)
     assert path.read_bytes() == raw
 
 
@@ -139,6 +143,15 @@ def test_a_file_that_cannot_be_written_is_named(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"config\.toml cannot be written: ."):
         set_value(path, "threads", "2")
+
+
+def test_a_home_that_is_a_file_is_named(path: Path) -> None:
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.write_text("a file")
+    with pytest.raises(ConfigError, match=r"home is no folder; PYRITE_HOME names another"):
+        set_value(path, "threads", "2")
+    with pytest.raises(ConfigError, match=r"home is no folder; PYRITE_HOME names another"):
+        load({"PYRITE_HOME": str(path.parent)})
 
 
 def test_what_is_not_there_cannot_be_taken_out(path: Path) -> None:

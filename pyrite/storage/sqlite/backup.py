@@ -1,8 +1,9 @@
-"""Copying a database that is in use, with SQLite's online backup.
+"""Copying a database that is in use.
 
-The copy is of one moment: a transaction holds that state for as long as it takes, while others
-go on writing into the log. It is made under a hidden name, is checked, and gets its own name
-once it is whole and on disk.
+It is done with SQLite's online backup or, where much of the database is empty, with VACUUM INTO,
+which leaves that out. The copy is of one moment: a transaction holds that state for as long as it
+takes, while others go on writing into the log. It is made under a hidden name, is checked, and
+gets its own name once it is whole and on disk.
 
 It is a database of its own from then on, with another identity. What was built beside the
 original (graphs of neighbours) names embeddings by numbers that the two hand out anew.
@@ -19,9 +20,14 @@ from pathlib import Path
 from pyrite.errors import BackupError
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.space import copy_without_empty, space
 
 #: Told how many bytes of how many have been copied.
 Progress = Callable[[int, int], None]
+
+#: Where more of the database than this is empty, that is left out of the copy; finding out what
+#: to leave out takes longer than to copy a little.
+_MUCH_EMPTY = 0.1
 
 #: Pages copied at a time: a few milliseconds' work.
 _PAGES = 1_000
@@ -51,7 +57,19 @@ def back_up(source: Path, target: Path, progress: Progress = silent) -> int:
 
 
 def _copy(source: Path, target: Path, progress: Progress) -> None:
-    with closing(connect(source)) as original, closing(_open(target)) as copy:
+    with closing(connect(source)) as original:
+        found = space(original)
+        if found.empty > found.size * _MUCH_EMPTY:
+            full = found.size - found.empty
+            copy_without_empty(
+                original, target, lambda: progress(min(target.stat().st_size, full), full)
+            )
+        else:
+            _copy_pages(original, target, progress)
+
+
+def _copy_pages(original: sqlite3.Connection, target: Path, progress: Progress) -> None:
+    with closing(_open(target)) as copy:
         original.execute("BEGIN")
         # Only a read begins to hold the state; without that, each write would start us anew.
         (size,) = original.execute("PRAGMA page_size").fetchone()

@@ -20,6 +20,10 @@ from pyrite.storage.sqlite.migrate import migrate
 BUSY_TIMEOUT_S = 30.0
 
 
+#: What the message of a database that cannot be opened ends in.
+ASK_DOCTOR = "; `pyrite doctor` says what to do"
+
+
 class CommitWatcher:
     """A connection that only looks for commits; see :class:`pyrite.storage.protocol.Watcher`."""
 
@@ -51,15 +55,13 @@ class Connections:
         self._read_lock = threading.RLock()
         with ExitStack() as opened:  # if one step fails, what came before is closed
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(path)
                 self._writer = opened.enter_context(closing(connect(path)))
                 migrate(self._writer, path)
                 self._reader = opened.enter_context(closing(connect(path)))
                 self._watcher = opened.enter_context(closing(CommitWatcher(path)))
             except (sqlite3.Error, OSError) as error:
-                raise StorageError(
-                    f"the database {path} cannot be opened: {error}; `pyrite doctor` may say more"
-                ) from error
+                raise StorageError(f"{path} cannot be opened: {error}{ASK_DOCTOR}") from error
             opened.pop_all()
 
     def close(self) -> None:
@@ -103,6 +105,16 @@ class Connections:
     def watcher(self) -> CommitWatcher:
         """One more that looks for commits, for its user to close."""
         return CommitWatcher(self.path)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be opened: its folder cannot be made: {error.strerror}; "
+            "the setting `database`, or PYRITE_HOME, names another place"
+        ) from error
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrite.errors import StorageError
+from pyrite.errors import NewerDatabaseError
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.sqlite.migrations import MIGRATIONS, REWRITING
 
@@ -24,7 +24,7 @@ def migrate(
     """Apply the migrations that the database lacks, all in one transaction.
 
     Raises:
-        StorageError: the database was made by a later version of Pyrite.
+        NewerDatabaseError: the database was made by a later version of Pyrite.
     """
     if applied_count(conn) == len(migrations):
         return
@@ -52,7 +52,7 @@ def migrate(
 
 def _check_known(path: Path, applied: int, known: int) -> None:
     if applied > known:
-        raise StorageError(
+        raise NewerDatabaseError(
             f"the database {path} is of schema {applied}, and this Pyrite knows only {known}: "
             "it was made by a later version; upgrade Pyrite to open it"
         )

@@ -25,6 +25,7 @@ from pyrite.storage.records import (
     Model,
     Passage,
     QueueCounts,
+    Space,
     StoredEntry,
     TokenRow,
     WordHit,
@@ -48,6 +49,7 @@ from pyrite.storage.sqlite import (
 )
 from pyrite.storage.sqlite.backup import Progress, back_up, silent
 from pyrite.storage.sqlite.connection import Connections
+from pyrite.storage.sqlite.space import compact, space
 from pyrite.storage.sqlite.writing import SqliteWriting
 
 
@@ -77,6 +79,14 @@ class SqliteStorage:
         """
         return back_up(self.path, target, progress)
 
+    def compact(self) -> Space:
+        """Give the disk back what is empty; writers wait meanwhile. How large it is then.
+
+        Raises:
+            StorageError: it cannot be done; the database is as it was.
+        """
+        return compact(self.path)
+
     def changed(self) -> bool:
         return self._db.changed()
 
@@ -99,8 +109,7 @@ class SqliteStorage:
             return entries.kbs(conn)
 
     def remove_kb(self, name: str, *, now: float) -> bool:
-        with self._db.write() as conn:
-            return entries.remove_kb(conn, name, now=now)
+        return transactions.remove_kb(self._db, name, now=now)
 
     def entry(self, kb: str, entry_id: str) -> StoredEntry | None:
         with self._db.read() as conn:
@@ -312,3 +321,7 @@ class SqliteStorage:
 
     def problems(self) -> Mapping[str, int | str]:
         return transactions.problems(self._db)
+
+    def space(self) -> Space:
+        with self._db.read() as conn:
+            return space(conn)

@@ -14,11 +14,25 @@ from actors.ports import Ending, Settled
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimedRows, ClaimRequest
 from pyrite.storage.records import Leader, Model
-from pyrite.storage.sqlite import embeddings, feed, health, leadership, queue, queue_status
+from pyrite.storage.sqlite import (
+    embeddings,
+    entries,
+    feed,
+    health,
+    leadership,
+    queue,
+    queue_status,
+    words,
+)
 from pyrite.storage.sqlite.connection import Connections
 
 #: Embeddings deleted in one transaction: a fraction of a second's work.
 _COLLECTED = 1_000
+
+#: Pages of the index of words that are written in one transaction of merging. Those that are only
+#: read, because all that they tell of is gone, are not counted: dropping the words of 12,000
+#: entries takes a second, and deleting these took ten.
+_MERGED = 200
 
 #: Events deleted in one transaction: some ten milliseconds' work.
 _PRUNED = 10_000
@@ -104,6 +118,24 @@ def model(db: Connections, fingerprint: str, name: str) -> Model:
         return known
     with db.write() as conn:
         return embeddings.add_model(conn, fingerprint, name)
+
+
+def remove_kb(db: Connections, name: str, *, now: float) -> bool:
+    """Forget a knowledge base and, where it was the larger part of all, its words as well.
+
+    What is gone stays in the index of words until that is merged, in slices here. That takes the
+    longer the more is left, which is why a smaller part is left for later writes to merge.
+    """
+    with db.read() as conn:
+        removed, all_of_them = (queue_status.counts(conn, kb).total for kb in (name, None))
+    with db.write() as conn:
+        found = entries.remove_kb(conn, name, now=now)
+    more = anew = found and removed * 2 >= all_of_them
+    while more:
+        with db.write() as conn:
+            more = words.merge(conn, _MERGED, anew=anew)
+        anew = False
+    return found
 
 
 def collect_unused(db: Connections, *, now: float, unused_s: float, every_s: float) -> int:

@@ -48,6 +48,23 @@ def search(
     return [WordHit(*row) for row in rows]
 
 
+def merge(conn: sqlite3.Connection, pages: int, *, anew: bool) -> bool:
+    """Make the index one piece, without the words of what is gone; False once it is that.
+
+    Args:
+        conn: a connection within a transaction.
+        pages: how many to write at most, or a few more.
+        anew: begin with all pieces that there are now, rather than go on where it was left.
+    """
+    before = conn.total_changes
+    conn.execute(
+        "INSERT INTO entry_words (entry_words, rank) VALUES ('merge', ?)",
+        (-pages if anew else pages,),
+    )
+    # The command itself is counted as one change.
+    return conn.total_changes - before > 1
+
+
 def highlights(
     conn: sqlite3.Connection, kb: str, entry_id: str, query: WordQuery
 ) -> list[tuple[int, int]]:

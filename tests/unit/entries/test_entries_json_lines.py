@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyrite.entries import document
@@ -94,6 +94,7 @@ RAW = st.lists(
 
 
 @given(RAW)
+@example("---\n---\n\n---\ntext---\n---\n")
 def test_an_entry_survives_the_way_out_and_in(text: str) -> None:
     try:
         entry = document.read(text.encode(), "f/a")
