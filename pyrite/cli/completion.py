@@ -39,7 +39,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
     made = get_completion_class(shell)
     assert made is not None
-    say(made(ctx.find_root().command, {}, "pyrite", _VARIABLE).source())
+    say(made(ctx.find_root().command, {}, "pyrite", _VARIABLE).source(), wrap=False)
 
 
 def kb_names(_: click.Context, __: click.Parameter, begun: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from pyrite.cli.context import App, json_option, pass_app
 from pyrite.cli.output import note, print_json, say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pyrite.config import Value
@@ -62,7 +64,8 @@ def get_setting(app: App, name: str, *, as_json: bool) -> None:
 
     found = next((row for row in origins(app.settings, os.environ) if row.name == name), None)
     if found is None:
-        require_known(name, "config get")
+        with _said_here():
+            require_known(name, "config get")
         return
     if as_json:
         print_json({"name": name, "value": found.value, "source": found.source, "help": found.help})
@@ -87,9 +90,14 @@ def set_setting(name: str, value: str, *, as_json: bool) -> None:
       pyrite config set threads 2
       pyrite config set paused true
     """
+    from pyrite.config import checked, require_known, require_no_secret  # noqa: PLC0415
     from pyrite.config_file import set_value  # noqa: PLC0415
 
     path = _path(name)
+    with _said_here():
+        require_known(name, "config set")
+        require_no_secret(name, "config set")
+        checked(name, value, "config set")
     written = set_value(path, name, value)
     overridden = _overridden(name)
     if as_json:
@@ -115,7 +123,8 @@ def unset_setting(name: str, *, as_json: bool) -> None:
     # What stands in the file by mistake can be taken out, whatever it is called.
     removed = unset(path, name)
     if not removed:
-        require_known(name, "config unset")
+        with _said_here():
+            require_known(name, "config unset")
     overridden = _overridden(name)
     if as_json:
         print_json(
@@ -127,6 +136,17 @@ def unset_setting(name: str, *, as_json: bool) -> None:
         say(f"{name} was not set in {path}")
 
 
+@contextmanager
+def _said_here() -> Iterator[None]:
+    """A setting that cannot be is wrong usage where the command line itself names it."""
+    from pyrite.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        yield
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def in_words(value: Value) -> str:
     """A value as it is typed."""
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -135,11 +155,10 @@ def in_words(value: Value) -> str:
 def _path(name: str) -> Path:
     """The configuration file, which need not be valid, for it may be about to be repaired."""
     from pyrite.config import PREFIX, find_home  # noqa: PLC0415
-    from pyrite.errors import ConfigError  # noqa: PLC0415
     from pyrite.settings import FILE_NAME  # noqa: PLC0415
 
     if name == "home":
-        raise ConfigError(
+        raise click.UsageError(
             f"home cannot stand in {FILE_NAME}, which lies in it; set {PREFIX}HOME instead"
         )
     return find_home(os.environ) / FILE_NAME

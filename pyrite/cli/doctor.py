@@ -22,16 +22,21 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
     Example:
       pyrite doctor
     """
-    from pyrite.services.doctor import Level, examine  # noqa: PLC0415
+    from pyrite.errors import ConfigError  # noqa: PLC0415
+    from pyrite.services.doctor import Level, examine, unsettled  # noqa: PLC0415
 
     app: App = ctx.obj
     findings = []
-    for finding in examine(app.settings, lambda: app.storage):
+    try:
+        found = examine(app.settings, lambda: app.storage)
+    except ConfigError as error:
+        found = unsettled(error)
+    for finding in found:
         findings.append(finding)
         if not as_json:
-            say(f"{finding.level.value:8} {finding.subject}: {finding.text}")
+            say(f"{finding.subject}: {finding.text}", margin=f"{finding.level.value:8} ")
             if finding.action:
-                say(f"{'':8} -> {finding.action}")
+                say(f"-> {finding.action}", margin=" " * 9)
     if as_json:
         print_json({"findings": [asdict(finding) for finding in findings]})
     if any(finding.level is Level.ERROR for finding in findings):

@@ -19,6 +19,7 @@ from pyrite.errors import PyriteError
 from pyrite.services.embedding_service import EmbedStatus
 from pyrite.services.embedding_worker import EmbeddingWorker, PausedError
 from pyrite.services.leadership import Leadership
+from pyrite.services.process import is_dead
 from pyrite.storage.records import Leader, QueueCounts, WorkerRow
 
 #: How often the progress is looked at, in seconds.
@@ -165,6 +166,7 @@ class _Drain:
         """Show how far another process is; False once this one has the right to embed itself."""
         done_before = None
         done = 0
+        last: Leader | None = None
         with self._following:
             while True:
                 leader = await self._leadership.look()
@@ -174,12 +176,22 @@ class _Drain:
                 done = status.counts.done
                 done_before = done if done_before is None else min(done, done_before)
                 self._tell(leader, status.worker)
+                last = leader
                 if not status.counts.unfinished:
                     break
                 self._show_status(status)
                 await trio.sleep(_TICK_S)
         self.embedded += done - (done_before or 0)
+        if self._leadership.leads and last is not None:
+            await self._say_who_goes_on(last)
         return not self._leadership.leads
+
+    async def _say_who_goes_on(self, last: Leader) -> None:
+        """Say that this process embeds what the one that was followed has left, if there is any."""
+        counts = await trio.to_thread.run_sync(self._app.storage.counts, self._kb)
+        if counts.unfinished:
+            went = "has ended" if is_dead(last) else "does not embed any more"
+            note(f"process {last.pid} on {last.host} {went}: this one embeds now")
 
     def _tell(self, leader: Leader, worker: WorkerRow | None) -> None:
         """Say whom this follows, and what is in the way there.

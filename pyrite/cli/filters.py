@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pyrite.cli.completion import kb_names
+from pyrite.cli.content import only_tags
 from pyrite.cli.context import Decorator
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ _OPTIONS: tuple[Decorator, ...] = (
         shell_complete=kb_names,
     ),
     click.option("--type", "types", multiple=True, metavar="TYPE", help="Only of this type."),
-    click.option("--tag", "tags", multiple=True, help="Only with this tag; with all, if several."),
+    click.option(
+        "--tag",
+        "tags",
+        callback=only_tags,
+        multiple=True,
+        help="Only with this tag; with all, if several.",
+    ),
     click.option("--since", metavar="DAY", help="Only of this day (YYYY-MM-DD) or later."),
     click.option("--until", metavar="DAY", help="Only of this day (YYYY-MM-DD) or earlier."),
     click.option(

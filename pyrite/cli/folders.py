@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import click
 
 from pyrite.cli.context import App, json_option, kb_option
-from pyrite.cli.output import entries, note, print_json_line, say
+from pyrite.cli.output import entries, note, note_skipped, print_json_line, say
 
 if TYPE_CHECKING:
     from pyrite.services.folder_sync import SyncResult
@@ -59,6 +59,8 @@ class _Watching:
     app: App
     kb: str | None
     as_json: bool
+    #: What has been said of skipped files, by knowledge base: it is not said again.
+    skipped: dict[str, frozenset[str]] = field(default_factory=dict)
 
     async def run(self) -> int:
         """Follow the folders and embed until a signal comes; its number."""
@@ -119,9 +121,10 @@ class _Watching:
         ):
             if ids:
                 named = ", ".join(ids) if len(ids) <= _NAMED else entries(len(ids))
-                say(f"{result.kb}: {verb} {named}", flush=True)
-        for problem in result.problems:
-            note(f"  skipped {problem}")
+                say(f"{verb} {named}", margin=f"{result.kb}: ", flush=True)
+        said = self.skipped.get(result.kb, frozenset())
+        note_skipped([problem for problem in result.problems if str(problem) not in said])
+        self.skipped[result.kb] = frozenset(map(str, result.problems))
 
 
 def sync_dict(result: SyncResult) -> dict[str, object]:

@@ -13,7 +13,7 @@ import click
 
 from pyrite.cli.context import App, json_option, kb_option
 from pyrite.cli.filters import filter_options, filters_of
-from pyrite.cli.output import entries, note, print_json, say
+from pyrite.cli.output import entries, note, note_skipped, print_json, say
 from pyrite.errors import PyriteError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def import_entries(
         print_json(_as_dict(name, form, result, dry=dry))
     else:
         say(f"{name}: {_words(result, dry=dry)}")
-        _list(result.problems)
+        note_skipped(result.problems)
     code = 0
     if result.written and not dry:
         code = _embed(app, name, result.written, embed=not given["no_embed"], quiet=as_json)
@@ -200,11 +200,6 @@ def _problems(problems: list[UnreadableFileError]) -> list[dict[str, object]]:
     return [{"path": each.path, "line": each.line, "reason": each.reason} for each in problems]
 
 
-def _list(problems: list[UnreadableFileError]) -> None:
-    for problem in problems:
-        note(f"  skipped {problem}")
-
-
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
@@ -264,5 +259,5 @@ def export(
     else:
         there = f", {result.unchanged:,} there already" if result.unchanged else ""
         say(f"{kb}: {entries(result.exported)} exported to {target}{there}")
-        _list(result.problems)
+        note_skipped(result.problems)
     ctx.exit(1 if result.problems else 0)

@@ -11,7 +11,17 @@ from pyrite.cli import folders
 from pyrite.cli.cache import cache
 from pyrite.cli.context import App, json_option, kb_option
 from pyrite.cli.folders import sync_dict
-from pyrite.cli.output import count, duration, entries, moment, note, print_json, say, table
+from pyrite.cli.output import (
+    count,
+    duration,
+    entries,
+    moment,
+    note,
+    note_skipped,
+    print_json,
+    say,
+    table,
+)
 from pyrite.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -21,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Failures named at the end of a run; `--failed` lists them all.
 _NAMED = 10
+
+
+_LEFT_BEHIND = ", left behind by a worker that is gone; `pyrite index embed` takes them up"
 
 
 @click.group()
@@ -84,8 +97,7 @@ def _sync(app: App, kb: KnowledgeBase, *, full: bool, quiet: bool) -> SyncResult
         result = app.sync.sync(kb, full=full, progress=progress)
     if not quiet:
         say(f"{kb.name}: {_sync_words(result)}")
-        for problem in result.problems:
-            note(f"  skipped {problem}")
+        note_skipped(result.problems)
     return result
 
 
@@ -226,9 +238,9 @@ def _embed(app: App, kb: str | None, *, here: bool, as_json: bool) -> int:
     if failures and not as_json:
         note(f"{entries(len(failures))} could not be embedded:")
         for failure in failures[:_NAMED]:
-            note(f"  {failure.kb}/{failure.entry_id}: {failure.error}")
+            note(f"{failure.kb}/{failure.entry_id}: {failure.error}", margin="  ")
         if len(failures) > _NAMED:
-            note(f"  and {len(failures) - _NAMED:,} more: `pyrite index embed --failed`")
+            note(f"and {len(failures) - _NAMED:,} more: `pyrite index embed --failed`", margin="  ")
         note("`pyrite index embed --retry-failed` queues them again.")
     if result.exit_code:
         # A model that was still loading would hold up the interpreter's own end.
@@ -248,10 +260,12 @@ def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
     waiting = "" if age is None else f", the oldest for {duration(age)}"
     say(f"coverage    {status.coverage:.2%} of {entries(counts.total)}")
     say(f"pending     {counts.pending:,}{waiting}")
-    say(f"processing  {counts.processing:,}")
+    left_behind = "" if worker or not counts.processing else _LEFT_BEHIND
+    say(f"{counts.processing:,}{left_behind}", margin="processing  ")
     say(f"done        {counts.done:,}")
     say(f"failed      {counts.failed:,}")
-    say(f"last error  {'none' if error is None else f'{error.kb}/{error.entry_id}: {error.error}'}")
+    last = "none" if error is None else f"{error.kb}/{error.entry_id}: {error.error}"
+    say(last, margin="last error  ")
     say(f"model       {status.model}")
     if worker is None:
         say("worker      none is running")
@@ -259,7 +273,7 @@ def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
         since = f"process {worker.pid} on {worker.host} since {moment(worker.started_at)}"
         reason = f" ({worker.reason})" if worker.reason else ""
         scope = "" if worker.kb is None else f", for {worker.kb} alone"
-        say(f"worker      {worker.state}{reason}: {since}{scope}")
+        say(f"{worker.state}{reason}: {since}{scope}", margin="worker      ")
         if worker.tokens_per_s:
             left = status.time_left_s
             about = "" if left is None else f", about {duration(left)} left"

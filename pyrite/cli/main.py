@@ -6,7 +6,7 @@ by Ctrl-C and SIGTERM.
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -32,10 +32,15 @@ from pyrite.cli import (
 )
 from pyrite.cli.context import App
 from pyrite.cli.output import note
-from pyrite.errors import PyriteError
+from pyrite.cli.streams import finish, open_streams
+from pyrite.errors import InvalidQueryError, PyriteError
 
+WRONG_USAGE = 2
 BUG = 70
 INTERRUPTED = 130
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DATABASE_FULL = "database or disk is full"
 
 
 @click.group(
@@ -65,7 +70,7 @@ for command in (
     *(kb.kb, entries.create, entries.update, entries.get, entries.delete, entries.list_entries),
     *(index.index, search.search, search.related, serve.serve, mcp.mcp, watch.watch, token.token),
     *(links.links, imports.import_entries, imports.export),
-    *(backup.backup, doctor.doctor, config.config, completion.completion),
+    *(backup.backup, backup.compact, doctor.doctor, config.config, completion.completion),
     handbook.handbook,
 ):
     cli.add_command(command)
@@ -74,13 +79,8 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    code = run(arguments)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has gone; keep Python from saying so at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    open_streams()
+    sys.exit(finish(run(arguments)))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -101,10 +101,18 @@ def run(arguments: Sequence[str]) -> int:
         if "--debug" in arguments:
             raise
         note(f"pyrite: {error}")
-        return 1
+        # What is searched for, and by which filters, has been said in the command itself.
+        return WRONG_USAGE if isinstance(error, InvalidQueryError) else 1
     except Exception as error:
         if "--debug" in arguments:
             raise
+        if _is_no_space(error):
+            note(
+                f"pyrite: there is no space left on a disk ({error}): make room and run the "
+                "command again; nothing that was written is lost, and `pyrite doctor` says how "
+                "much is free beside the database"
+            )
+            return 1
         note(
             f"pyrite: {type(error).__name__}: {error}\n"
             "This is a bug in Pyrite, or a fault of the machine under it; nothing that was "
@@ -112,3 +120,11 @@ def run(arguments: Sequence[str]) -> int:
         )
         return BUG
     return result if isinstance(result, int) else 0
+
+
+def _is_no_space(error: Exception) -> bool:
+    """Whether the system, or SQLite, says that a disk is full."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_SPACE
+    # SQLITE_FULL, of whichever of the modules that there are for SQLite.
+    return type(error).__name__ == "OperationalError" and str(error) == _DATABASE_FULL

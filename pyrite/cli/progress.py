@@ -21,6 +21,12 @@ PLAIN_EVERY_S = 5.0
 #: How much of the recent past the rate is taken from, in seconds.
 _RATE_PERIOD_S = 60.0
 
+#: On a terminal of fewer columns there is no bar, and no pace.
+_NARROW = 70
+
+#: How many columns a count takes at most, and the shortest bar with a pace.
+_COUNT, _PACE = 20, 34
+
 
 @contextmanager
 def counting(text: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
@@ -47,6 +53,7 @@ class Bar:
         self._quiet = quiet
         self._drawn: Progress | None = None
         self._started = self._printed = time.monotonic()
+        self._said: tuple[int, int, str] | None = None
 
     def __enter__(self) -> Bar:
         if sys.stderr.isatty() and not self._quiet:
@@ -73,8 +80,12 @@ class Bar:
                 self._task, completed=done, total=total, description=text or self._text, pace=pace
             )
         elif not self._quiet and time.monotonic() - self._printed >= PLAIN_EVERY_S:
-            self._printed = time.monotonic()
-            note(self._line(done, total, text or self._text, pace))
+            state = done, total, text or self._text
+            # What stands still is said once.
+            if state != self._said:
+                self._said = state
+                self._printed = time.monotonic()
+                note(self._line(*state, pace))
 
     def _line(self, done: int, total: int, text: str, pace: Pace | None) -> str:
         elapsed = time.monotonic() - self._started
@@ -96,6 +107,7 @@ def _draw() -> Progress:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
@@ -115,13 +127,16 @@ def _draw() -> Progress:
             pace: Pace | None = task.fields["pace"]
             return super().render(task) if pace is None else Text(f"{duration(pace.left_s)} left")
 
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        RateColumn(),
-        LeftColumn(compact=True),
-        console=Console(stderr=True),
-        transient=True,
-        speed_estimate_period=_RATE_PERIOD_S,
-    )
+    console = Console(stderr=True)
+    is_narrow = console.width < _NARROW
+    # Where there is too little room, the text is cut, and never a number.
+    room = max(console.width - (_COUNT if is_narrow else _COUNT + _PACE), 1)
+    whole = Column(no_wrap=True)
+    columns: list[ProgressColumn] = [
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=room)),
+        MofNCompleteColumn(table_column=whole),
+    ]
+    if not is_narrow:
+        columns.insert(1, BarColumn(bar_width=None))
+        columns += [RateColumn(table_column=whole), LeftColumn(compact=True, table_column=whole)]
+    return Progress(*columns, console=console, transient=True, speed_estimate_period=_RATE_PERIOD_S)

@@ -10,13 +10,19 @@ import click
 from pyrite.cli.completion import entry_ids
 from pyrite.cli.context import App, json_option, pass_app
 from pyrite.cli.filters import filter_options, filters_of
-from pyrite.cli.output import announced, bold, duration, entries, note, print_json, say
+from pyrite.cli.output import announced, duration, entries, note, print_json, say
+from pyrite.cli.screen import Bold
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyrite.services.excerpts import Excerpt
     from pyrite.services.freshness import Pending, Waited
     from pyrite.services.related import RelatedHit
     from pyrite.services.search import Hit, Scores
+
+#: Before what is said of a hit, under its title.
+_MARGIN = " " * 5
 
 _MODES = ("hybrid", "semantic", "keyword")
 
@@ -46,7 +52,7 @@ _FRESHNESS = {
 @click.option("--offset", type=click.IntRange(min=0), default=0, help="Skip so many first.")
 @click.option(
     "--wait-for",
-    type=int,
+    type=click.IntRange(min=1),
     metavar="REVISION",
     help="Wait until this write can be found by meaning.",
 )
@@ -154,22 +160,23 @@ def related(
 
 def _show(place: int, hit: Hit | RelatedHit, why: str) -> None:
     """Print a hit: its title, where it is, its best passage, and why it was found."""
-    say(f"{place:>3}  {bold(hit.title)}")
+    say(Bold(hit.title), margin=f"{place:>3}  ")
     where = " > ".join((f"{hit.kb}/{hit.id}", *hit.passage.headings))
-    say(f"     {where}{_FRESHNESS[hit.freshness]}")
+    say(where, _FRESHNESS[hit.freshness], margin=_MARGIN)
     if hit.passage.text:
-        say(f"     {_highlighted(hit.passage)}")
-    say(f"     {why}")
+        say(*_highlighted(hit.passage), margin=_MARGIN)
+    say(why, margin=_MARGIN)
     say()
 
 
-def _highlighted(passage: Excerpt) -> str:
-    """The excerpt with the query's words emphasised."""
-    text, place = "", 0
+def _highlighted(passage: Excerpt) -> Iterator[str]:
+    """The excerpt in parts, the query's words emphasised."""
+    place = 0
     for start, end in passage.highlights:
-        text += passage.text[place:start] + bold(passage.text[start:end])
+        yield passage.text[place:start]
+        yield Bold(passage.text[start:end])
         place = end
-    return text + passage.text[place:]
+    yield passage.text[place:]
 
 
 def _why(scores: Scores) -> str:
@@ -197,9 +204,12 @@ def _not_searched(freshness: Pending) -> None:
     if freshness.pending:
         age = freshness.oldest_pending_age_s
         since = "" if age is None else f", the oldest for {duration(age)}"
-        note(f"Not searched by meaning: {entries(freshness.pending)} still to be embedded{since}.")
+        note(
+            f"Still to be embedded: {entries(freshness.pending)}{since}; a search by meaning may "
+            "not know their present text."
+        )
     if freshness.failed:
         note(
-            f"Not searched by meaning: {entries(freshness.failed)} failed; "
+            f"Could not be embedded: {entries(freshness.failed)}; "
             "see `pyrite index embed --failed`."
         )

@@ -168,9 +168,16 @@ def _from_hub(model: str) -> Path:
         raise ModelError(f"{model!r} is neither a folder nor the name of a model") from error
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"the model {model} is not in the local cache and cannot be fetched: {error}"
+            f"the model {model} is neither a folder nor in the local cache, and cannot be fetched: "
+            f"{_in_short(error)}; see the setting `model`"
         ) from error
     return Path(path)
+
+
+def _in_short(error: Exception) -> str:
+    """The first line of an error, which a library may tell in several."""
+    lines = str(error).strip().splitlines()
+    return lines[0].removeprefix("Got: ").rstrip(". ") if lines else type(error).__name__
 
 
 def _sha256(path: Path) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -14,18 +16,29 @@ from urllib.parse import urlsplit
 from pyrite import __version__
 from pyrite.addresses import is_loopback
 from pyrite.encoders.model_files import find
-from pyrite.errors import ModelError, NewerDatabaseError, NotFoundError, StorageError
+from pyrite.errors import ConfigError, ModelError, NewerDatabaseError, NotFoundError, StorageError
 from pyrite.services.embedding_service import EmbeddingService
 from pyrite.services.folder_sync import FolderSync
 from pyrite.settings import Settings
 from pyrite.storage.driver import WAL_RESET_FIXED, sqlite3
 from pyrite.storage.protocol import Storage
+from pyrite.storage.sqlite.connection import ASK_DOCTOR
 
-_PACKAGES = ("trio", "sqlite-utils", "sentence-transformers", "transformers", "torch", "numpy")
+_PACKAGES = (
+    *("trio", "sqlite-utils", "sentence-transformers", "transformers", "torch", "numpy"),
+    "usearch",
+)
+#: Those that Pyrite can do without.
+_EXTRAS = ("openvino",)
+
+#: Less than this on the database's disk is little, in bytes.
+_LITTLE_SPACE = 500 * 10**6
+_MEGABYTE = 10**6
 
 _MAKE_ANEW = (
-    "move the database away, then `pyrite kb add` and `pyrite index sync`: all of it can be made "
-    "again from the folders"
+    "stop what uses the database, move it away with its log, and put a backup in its place (the "
+    "handbook's operations/backup), or make it anew from the folders: `pyrite kb add`, `pyrite "
+    "index sync`"
 )
 
 
@@ -52,17 +65,28 @@ def examine(settings: Settings, open_storage: Callable[[], Storage]) -> Iterator
     """Look at everything, cheapest first."""
     yield from versions()
     yield from model(settings)
+    yield from disk(settings)
     try:
         storage = open_storage()
         yield from database(settings, storage)
+        yield from emptiness(storage)
         yield from vectors(settings, storage)
         yield from queue(settings, storage)
         for kb in storage.kbs():
             yield from folder(FolderSync(storage, settings), storage, kb.name)
     except NewerDatabaseError as error:
         yield Finding(Level.ERROR, "database", str(error), "upgrade Pyrite")
-    except (StorageError, sqlite3.DatabaseError) as error:
+    except StorageError as error:
+        yield Finding(Level.ERROR, "database", str(error).removesuffix(ASK_DOCTOR), _MAKE_ANEW)
+    except sqlite3.DatabaseError as error:
         yield Finding(Level.ERROR, "database", f"{settings.database_path}: {error}", _MAKE_ANEW)
+
+
+def unsettled(error: ConfigError) -> Iterator[Finding]:
+    """What can be looked at while the settings cannot be read: all else depends on them."""
+    yield from versions()
+    action = "mend that, and run `pyrite doctor` again: what else it looks at depends on it"
+    yield Finding(Level.ERROR, "settings", str(error), action)
 
 
 def versions() -> Iterator[Finding]:
@@ -85,6 +109,9 @@ def versions() -> Iterator[Finding]:
         except PackageNotFoundError:
             action = f"install Pyrite anew: `{sys.executable} -m pip install pyrite`"
             yield Finding(Level.ERROR, package, "is not installed", action)
+    for package in _EXTRAS:
+        with suppress(PackageNotFoundError):
+            yield Finding(Level.OK, package, version(package))
 
 
 def model(settings: Settings) -> Iterator[Finding]:
@@ -145,6 +172,21 @@ def key_of_server(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def disk(settings: Settings) -> Iterator[Finding]:
+    """Whether the database has room to grow."""
+    path = settings.database_path
+    try:
+        free = shutil.disk_usage(next(each for each in path.parents if each.exists())).free
+    except OSError:
+        # Whatever the matter is, opening the database will say it.
+        return
+    text = f"{free // _MEGABYTE:,} MB are free beside {path}"
+    if free < _LITTLE_SPACE:
+        yield Finding(Level.WARNING, "disk", text, "make room: a full disk stops every write")
+    else:
+        yield Finding(Level.OK, "disk", text)
+
+
 def database(settings: Settings, storage: Storage) -> Iterator[Finding]:
     """Whether the database is sound, and queue, vectors and entries agree."""
     problems = storage.problems()
@@ -161,6 +203,17 @@ def database(settings: Settings, storage: Storage) -> Iterator[Finding]:
             f"{name}: {what}",
             _MAKE_ANEW,
         )
+
+
+def emptiness(storage: Storage) -> Iterator[Finding]:
+    """Whether much of a large database holds nothing."""
+    space = storage.space()
+    if space.worth_compacting:
+        text = (
+            f"{space.empty // _MEGABYTE:,} of the database's {space.size // _MEGABYTE:,} MB are "
+            "empty, kept for what will be written"
+        )
+        yield Finding(Level.WARNING, "space", text, "`pyrite compact` gives the disk back")
 
 
 def vectors(settings: Settings, storage: Storage) -> Iterator[Finding]:
@@ -211,7 +264,9 @@ def queue(settings: Settings, storage: Storage) -> Iterator[Finding]:
     elif counts.unfinished:
         yield Finding(Level.OK, "queue", f"{counts.unfinished:,} of {counts.total:,} are under way")
     elif not counts.failed:
-        yield Finding(Level.OK, "queue", f"all {counts.total:,} entries are embedded")
+        yield Finding(
+            Level.OK, "queue", f"{_count(counts.total, 'entry', 'entries')}, all embedded"
+        )
 
 
 def folder(sync: FolderSync, storage: Storage, name: str) -> Iterator[Finding]:
@@ -235,9 +290,15 @@ def folder(sync: FolderSync, storage: Storage, name: str) -> Iterator[Finding]:
         yield Finding(
             Level.WARNING,
             f"folder of {name}",
-            f"{check.changed:,} files are new or changed and {check.gone:,} are gone since the "
-            "last sync",
+            f"{_count(check.changed, 'file', 'files')} new or changed, and {check.gone:,} gone, "
+            "since the last sync",
             f"`pyrite index sync --kb {name}` takes note",
         )
     else:
-        yield Finding(Level.OK, f"folder of {name}", f"{check.files:,} files, all indexed")
+        yield Finding(
+            Level.OK, f"folder of {name}", f"{_count(check.files, 'file', 'files')}, all indexed"
+        )
+
+
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number:,} {singular if number == 1 else plural}"

@@ -28,7 +28,7 @@ class EmbedStatus:
     last_error: LastError | None
     #: Seconds since the entry that has waited longest was queued; None when none waits.
     oldest_pending_age_s: float | None
-    #: Share of entries whose present text is embedded, from 0 to 1; 1 when there are none.
+    #: Share of entries that wait for no embedding, from 0 to 1; 1 when there are none.
     coverage: float
     #: The model that the settings name.
     model: str

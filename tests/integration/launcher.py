@@ -60,7 +60,7 @@ def encoder_of_environment() -> GatedEncoder:
 
 
 if __name__ == "__main__":
-    if sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         # From here on, Ctrl-C on this terminal is for this process.
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     encoder = encoder_of_environment()

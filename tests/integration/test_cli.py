@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -16,6 +19,8 @@ from pyrite.cli import context
 from pyrite.cli.main import cli, main, run
 from pyrite.errors import ModelError, NotFoundError
 from pyrite.settings import Settings
+from pyrite.storage.driver import sqlite3
+from pyrite.storage.records import Space
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.shell import Ran, Shell, poison
 
@@ -61,6 +66,10 @@ def test_the_version_is_the_products(shell: Shell) -> None:
         ("--nonsense",),
         ("kb", "add", "x"),
         ("create",),
+        ("create", "--title", "A", "--tag", ""),
+        ("update", "a", "--tag", " # "),
+        ("update", "a", "--untag", ""),
+        ("list", "--tag", ""),
         ("search", "x", "--limit", "0"),
         ("search", "x", "--limit", "1001"),
         ("search", "x", "--limit", "many"),
@@ -69,6 +78,9 @@ def test_the_version_is_the_products(shell: Shell) -> None:
         ("search", "x", "--mode", "fuzzy"),
         ("search", "x", "--offset", "-1"),
         ("search", "x", "--wait-for", "now"),
+        ("search", "x", "--wait-for", "-1"),
+        ("config", "set", "port", "99999"),
+        ("config", "get", "nothing-like-it"),
         ("search", "x", "--timeout", "-1"),
         ("search", "x", "--field", "author"),
         ("search", "x", "--field", "=Kim"),
@@ -120,6 +132,39 @@ def test_a_bug_is_exit_code_70_and_says_what_to_do(
     assert "Traceback" not in ran.err
     with pytest.raises(ZeroDivisionError):
         run(["--debug", "list"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+    ids=repr,
+)
+def test_a_full_disk_is_no_bug(
+    notes: Shell, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(SqliteStorage, "entries", fail)
+    said = notes.refused("list")
+    assert "no space left on a disk" in said
+    assert "make room" in said
+    with pytest.raises(type(error)):
+        run(["--debug", "list"])
+
+
+def test_another_error_of_the_machine_is_told_apart_from_a_full_disk(
+    notes: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(SqliteStorage, "entries", fail)
+    assert notes("list").code == 70
 
 
 def test_ctrl_c_is_exit_code_130(notes: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +227,33 @@ def test_knowledge_bases_come_and_go(shell: Shell) -> None:
     assert shell.ok("kb", "list", "--json").json == {"kbs": []}
 
 
+def test_removing_a_large_one_says_what_takes_so_long(
+    notes: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = threading.Event()
+    texts: list[str] = []
+    remove = SqliteStorage.remove_kb
+
+    def listen(text: str) -> None:
+        texts.append(text)
+        said.set()
+
+    def slowly(*arguments: Any, **options: Any) -> bool:
+        assert said.wait(30)
+        return remove(*arguments, **options)
+
+    notes.ok("create", "--no-embed", "--title", "A")
+    monkeypatch.setattr("pyrite.cli.output._SLOW_S", 0.0)
+    monkeypatch.setattr("pyrite.cli.output.note", listen)
+    monkeypatch.setattr(SqliteStorage, "remove_kb", slowly)
+    notes.ok("kb", "remove", "notes")
+    assert texts == ["forgetting 1 entry of notes ..."]
+
+
 def test_knowledge_bases_as_json(shell: Shell) -> None:
     added = shell.ok("kb", "add", "notes", str(shell.folder), "--json").json
-    assert added == {"name": "notes", "path": str(shell.folder)}
+    assert added == {"name": "notes", "path": str(shell.folder), "overlaps": []}
+    del added["overlaps"]
     assert shell.ok("kb", "list", "--json").json == {
         "kbs": [{**added, "entries": 0, "embedded": 0, "pending": 0, "failed": 0}]
     }
@@ -195,6 +264,35 @@ def test_a_knowledge_base_that_cannot_be_is_refused(notes: Shell) -> None:
     assert "is not there" in notes.refused("kb", "add", "x", str(notes.folder / "none"))
     assert "'notes' is registered already" in notes.refused("kb", "add", "x", str(notes.folder))
     assert "cannot name a knowledge base" in notes.refused("kb", "add", "a/b", str(notes.folder))
+
+
+def test_a_folder_inside_another_is_told_of(notes: Shell) -> None:
+    inner = notes.folder / "log"
+    inner.mkdir()
+    warning = f"the folder of log lies in that of notes, {notes.folder}"
+    assert warning in notes.ok("kb", "add", "log", str(inner)).err
+    assert notes.ok("kb", "add", "log", str(inner), "--json").json["overlaps"] == ["notes"]
+    again = notes.ok("kb", "add", "notes", str(notes.folder)).err
+    assert warning in again
+    assert "`pyrite kb remove notes` undoes this" in again
+    beside = notes.folder.with_name(f"{notes.folder.name}-too")
+    beside.mkdir()
+    assert "Warning" not in notes.ok("kb", "add", "beside", str(beside)).err
+
+
+def test_forgetting_tells_of_much_empty_space(
+    notes: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "compact" not in notes.ok("kb", "remove", "notes").err
+    notes.ok("kb", "add", "notes", str(notes.folder))
+    monkeypatch.setattr(SqliteStorage, "space", lambda self: Space(200 * 10**6, 60 * 10**6))
+    assert "`pyrite compact` gives the disk back" in notes.ok("kb", "remove", "notes").err
+
+
+def test_forgetting_a_folder_that_has_gone_says_so(notes: Shell) -> None:
+    notes.folder.rmdir()
+    ran = notes.ok("kb", "remove", "notes")
+    assert ran.out == f"notes is forgotten; its folder {notes.folder} is not there\n"
 
 
 def test_a_knowledge_base_need_only_be_named_where_there_are_several(
@@ -318,15 +416,23 @@ def test_a_body_that_cannot_be_had_is_wrong_usage(
         ("x=[1", "The value of --field x is not YAML"),
         ("x=[&a 1, *a]", "The value of --field x is not YAML"),
         ("x=1\ny: 2", "The value of --field x is not one value"),
+        ("title=B", "title is no extra field: give it with --title"),
+        ("tags=[b]", "tags is no extra field: give it with --tag"),
     ],
 )
 def test_a_field_that_is_none_is_wrong_usage(notes: Shell, field: str, reason: str) -> None:
     assert reason in notes.refused("create", "--title", "A", "--field", field, code=2)
+    assert reason in notes.refused("update", "a", "--title", "A", "--field", field, code=2)
+
+
+def test_a_field_is_given_once(notes: Shell) -> None:
+    twice = ("--field", "x=1", "--field", "x=2")
+    assert "--field x is given twice" in notes.refused("create", "--title", "A", *twice, code=2)
 
 
 def test_an_entrys_own_fields_are_read_as_text(notes: Shell) -> None:
     notes.ok("create", "--no-embed", "--title", "A")
-    notes.ok("update", "a", "--field", "title=007", "--field", "tags=[007, on]")
+    notes.ok("update", "a", "--title", "007", "--tag", "007", "--tag", "on")
     shown = notes.ok("get", "a", "--json").json
     assert (shown["title"], shown["tags"]) == ("007", ["007", "on"])
 
@@ -354,6 +460,11 @@ def test_a_tag_an_editor_added_is_not_lost(notes: Shell) -> None:
     path.write_text("---\ntags: [one, two]\n---\n")
     notes.ok("update", "a", "--tag", "three")
     assert notes.ok("get", "a", "--json").json["tags"] == ["one", "two", "three"]
+
+
+def test_a_comma_is_part_of_a_tag(notes: Shell) -> None:
+    notes.ok("create", "--title", "A", "--tag", "a,b", "--no-embed")
+    assert notes.ok("get", "a", "--json").json["tags"] == ["a,b"]
 
 
 def test_a_revision_guards_against_what_one_has_not_seen(notes: Shell) -> None:
@@ -411,8 +522,10 @@ def test_listing(notes: Shell) -> None:
         listed = notes.ok("list", *arguments, "--json").json["entries"]
         assert [each["id"] for each in listed] == expected
         assert all("body" not in each for each in listed)
-    assert "since must be a day like 2026-11-30" in notes.refused("list", "--since", "today")
-    assert "'tags' is not among the fields" in notes.refused("list", "--field", "tags=x")
+    assert "since must be a day like 2026-11-30" in notes.refused(
+        *("list", "--since", "today"), code=2
+    )
+    assert "'tags' is not among the fields" in notes.refused(*("list", "--field", "tags=x"), code=2)
     assert "--field by is given twice" in notes.refused(
         *("list", "--field", "by=Kim", "--field", "by=Ann"), code=2
     )
@@ -690,6 +803,18 @@ def test_the_doctor_is_content_or_exits_with_1(
     assert set(bad[0]) == {"level", "subject", "text", "action"}
 
 
+def test_the_doctor_tells_of_a_file_of_settings_that_cannot_be_read(shell: Shell) -> None:
+    shell.home.mkdir()
+    (shell.home / "config.toml").write_text("threads = = 2")
+    ran = shell("doctor", "--json")
+    assert ran.code == 1
+    *others, last = ran.json["findings"]
+    assert {each["level"] for each in others} == {"ok"}
+    assert (last["level"], last["subject"]) == ("error", "settings")
+    assert "config.toml cannot be read: it is not TOML" in last["text"]
+    assert not (shell.home / "pyrite.db").exists()
+
+
 def test_the_settings_are_listed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYRITE_THREADS", "3")
     ran = shell.ok("config", "list")
@@ -711,7 +836,7 @@ def test_a_secret_is_masked_and_not_written(shell: Shell, monkeypatch: pytest.Mo
         assert "hunter2" not in ran.out + ran.err
         assert "********" in ran.out
     assert "PYRITE_TOKEN=********" in shell.ok("config", "unset", "token").err
-    assert "hunter" not in shell.refused("config", "set", "token", "hunter3")
+    assert "hunter" not in shell.refused("config", "set", "token", "hunter3", code=2)
 
 
 def test_the_handbook_is_a_folder_of_the_product(shell: Shell) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pyrite.errors import ModelError
+from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.shell import Shell, poison
 
 ROOT = Path(__file__).parents[2]
@@ -64,10 +65,11 @@ def test_words_are_emphasised_on_a_terminal(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setattr("pyrite.cli.search.bold", lambda text: f"<{text}>")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     out = colours.ok("search", "kept red", "--mode", "keyword", "--type", "log").out
+    out = out.replace("\x1b[1m", "<").replace("\x1b[0m", ">")
     assert "  1  <Mixed>\n" in out
-    assert "Cans of <red> paint are <kept> here." in out
+    assert "Cans of <red> paint are <kept> here." in " ".join(out.split())
 
 
 def test_by_words_no_model_is_asked(colours: Shell) -> None:
@@ -97,13 +99,13 @@ def test_a_hit_that_is_not_what_was_embedded_says_so(colours: Shell) -> None:
     colours.ok("create", "--no-embed", "--title", "Zebra", "--body", "A zebra.")
     ran = colours.ok("search", "zebra", "--limit", "1")
     assert "     notes/zebra  (not embedded yet)\n     A zebra.\n     words #1 (" in ran.out
-    assert "Not searched by meaning: 1 entry still to be embedded, the oldest for less" in ran.err
+    assert "Still to be embedded: 1 entry, the oldest for less" in ran.err
     colours.ok("update", "--no-embed", "red", "--body", "Green paint.")
     ran = colours.ok("search", "green", "--limit", "1")
     assert "notes/red" in ran.out
     assert "  (changed since it was embedded)\n     Green paint.\n" in ran.out
-    assert "Not searched by meaning: 2 entries" in ran.err
-    assert "Not searched" not in colours.ok("search", "zebra", "--mode", "keyword").err
+    assert "Still to be embedded: 2 entries" in ran.err
+    assert "Still to be embedded" not in colours.ok("search", "zebra", "--mode", "keyword").err
 
 
 def test_searching_an_empty_base(notes: Shell) -> None:
@@ -141,13 +143,28 @@ def test_a_search_may_be_confined(
         (("x" * 10_001,), "more than 10,000"),
         (("\udcff",), "the query is not valid text"),
         (("x", "--tag", "\udcff"), "is not valid text"),
-        (("x", "--kb", "none"), "there is no knowledge base 'none'"),
         (("x", "--since", "today"), "since must be a day like 2026-11-30, not 'today'"),
         (("x", "--since", ""), "since must be a day like 2026-11-30, not ''"),
         (("x", "--until", "2026-02-30"), "until must be a day"),
         (("x", "--field", "title=x"), "'title' is not among the fields to filter by"),
         (("x", "--limit", "1000", "--offset", "1"), "the offset must be from 0 to 0"),
         (("x", "--timeout", "nan"), "the time-out must be"),
+        (("x", "--since", "2026-03-01", "--until", "2026-02-28"), "no day lies between"),
+    ],
+)
+def test_what_cannot_be_asked_is_wrong_usage_in_one_line(
+    notes: Shell, arguments: tuple[str, ...], reason: str
+) -> None:
+    for form in ((), ("--json",)):
+        said = notes.refused("search", *arguments, *form, code=2)
+        assert re.fullmatch(r"pyrite: [^\n]+\n", said)
+        assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("x", "--kb", "none"), "there is no knowledge base 'none'"),
         (("x", "--wait-for", "99"), "there is no revision 99; the latest is 0"),
         (("x", "--wait-for", "9" * 30), f"there is no revision {'9' * 30}"),
     ],
@@ -177,7 +194,7 @@ def test_waiting_for_a_write(colours: Shell) -> None:
     colours("index", "embed")
     ran = colours.ok("search", "zebra", "--wait-for", str(revision + 1))
     assert f"Note: revision {revision + 1} could not be embedded; `pyrite index embed" in ran.err
-    assert "Not searched by meaning: 1 entry failed; see `pyrite index embed --failed`" in ran.err
+    assert "Could not be embedded: 1 entry; see `pyrite index embed --failed`" in ran.err
 
 
 def test_an_answer_as_json(colours: Shell) -> None:
@@ -247,7 +264,7 @@ def test_related_entries(colours: Shell, tmp_path: Path) -> None:
     assert ran.out == ""
     assert "new is not embedded yet: `pyrite index embed` embeds it." in ran.err
     assert "no entry 'none'" in colours.refused("related", "none")
-    assert "since must be" in colours.refused("related", "red", "--since", "x")
+    assert "since must be" in colours.refused("related", "red", "--since", "x", code=2)
     (tmp_path / "two").mkdir()
     colours.ok("kb", "add", "two", str(tmp_path / "two"))
     assert "Say which knowledge base" in colours.refused("related", "red", code=2)
@@ -359,3 +376,14 @@ def test_light_commands_import_nothing_heavy(colours: Shell, arguments: tuple[st
     )
     assert ran.stderr.splitlines()[-1] == "0"
     assert ran.stdout
+
+
+def test_what_is_only_to_be_encoded_again_is_found_and_not_called_unsearched(
+    colours: Shell,
+) -> None:
+    SqliteStorage(colours.home / "pyrite.db").reembed(None, now=0.0, force=True, other_than=None)
+    ran = colours.ok("search", "red", "--limit", "1")
+    assert "meaning #1" in ran.out
+    assert "(not embedded yet)" not in ran.out
+    assert "Still to be embedded: 3 entries" in ran.err
+    assert "not searched" not in ran.err.lower()

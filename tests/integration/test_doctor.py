@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +17,7 @@ from pyrite.services.process import identity
 from pyrite.settings import Settings
 from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimRequest
-from pyrite.storage.records import WorkerRow
+from pyrite.storage.records import Space, WorkerRow
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product
@@ -53,8 +54,8 @@ def test_what_is_healthy_is_said_to_be(product: Product, monkeypatch: pytest.Mon
     assert list(texts)[:2] == ["pyrite", "SQLite"]
     assert "all-MiniLM-L6-v2, reads 256 tokens, fingerprint " in texts["model"]
     assert str(product.settings.database_path) in texts["database"]
-    assert texts["queue"] == "all 1 entries are embedded"
-    assert texts[f"folder of {KB}"] == "1 files, all indexed"
+    assert texts["queue"] == "1 entry, all embedded"
+    assert texts[f"folder of {KB}"] == "1 file, all indexed"
 
 
 def test_a_missing_model_is_an_error(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +64,24 @@ def test_a_missing_model_is_an_error(product: Product, monkeypatch: pytest.Monke
     (found,) = [each for each in findings(product, settings) if each.subject == "model"]
     assert (found.level, found.action) == (Level.ERROR, "see the setting `model`")
     assert "/no/such/model" in found.text
+
+
+def test_little_space_is_a_warning(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=499_999_999))
+    found = about(product, "disk", Level.WARNING)
+    assert found.text == f"499 MB are free beside {product.settings.database_path}"
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 10**8))
+    about(product, "disk", Level.OK)
+
+
+def test_what_can_be_done_without_is_named_where_it_is(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_PACKAGES", ())
+    monkeypatch.setattr(doctor, "_EXTRAS", ("trio", "no-such-package"))
+    subjects = [each.subject for each in findings(product)]
+    assert subjects[:3] == ["pyrite", "SQLite", "trio"]
+    assert "no-such-package" not in subjects
 
 
 def test_an_old_sqlite_is_a_warning(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +108,9 @@ def test_a_database_that_is_none_is_an_error(product: Product) -> None:
     assert (found.level, found.subject) == (Level.ERROR, "database")
     assert "other.db" in found.text
     assert "not a database" in found.text
+    assert found.text.count(str(path)) == 1
+    assert "doctor" not in found.text
+    assert "a backup" in found.action
     assert "`pyrite index sync`" in found.action
 
 
@@ -102,6 +124,7 @@ def test_a_database_of_a_later_version_is_an_error(product: Product) -> None:
     found = list(examine(other, lambda: SqliteStorage(path)))[-1]
     assert found.level is Level.ERROR
     assert "made by a later version; upgrade Pyrite" in found.text
+    assert found.action == "upgrade Pyrite"
 
 
 def test_a_damaged_database_is_an_error(product: Product) -> None:
@@ -120,6 +143,22 @@ def test_a_damaged_database_is_an_error(product: Product) -> None:
     assert bad
     assert {each.subject for each in bad} == {"database"}
     assert all("`pyrite index sync`" in each.action for each in bad)
+
+
+def test_a_large_database_that_is_much_empty_is_a_warning(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has(size: int, empty: int) -> None:
+        found = Space(size * 10**6, empty * 10**6)
+        monkeypatch.setattr(SqliteStorage, "space", lambda self: found)
+
+    has(size=400, empty=101)
+    found = about(product, "space", Level.WARNING)
+    assert found.text.startswith("101 of the database's 400 MB are empty")
+    assert "`pyrite compact`" in found.action
+    for size, empty in ((400, 99), (90, 80)):
+        has(size, empty)
+        assert "space" not in {each.subject for each in findings(product)}
 
 
 def test_a_database_too_damaged_to_be_asked_is_an_error(
@@ -213,8 +252,7 @@ def test_files_changed_since_the_last_sync_are_a_warning(product: Product) -> No
     product.write("d.md", "new")
     (product.folder / "b.md").unlink()
     found = about(product, f"folder of {KB}", Level.WARNING)
-    assert found.text.startswith("2 files")
-    assert "1 are gone" in found.text
+    assert found.text == "2 files new or changed, and 1 gone, since the last sync"
     assert f"`pyrite index sync --kb {KB}`" in found.action
     product.folders.sync(product.kb)
     about(product, f"folder of {KB}", Level.OK)

@@ -102,11 +102,14 @@ def test_it_takes_over_when_the_other_ends(
             "pyrite.services.leadership.is_dead", lambda row: row.worker_id == ME.worker_id
         )
 
+    monkeypatch.setattr(embedding, "is_dead", lambda row: how == "dies")
     other.when = {"following it": other.resign if how == "resigns" else die}
     result = notes.ok("index", "embed", "--json").json
     assert (result["embedded"], result["unfinished"]) == (3, 0)
     assert result["followed"] == os.getpid()
     assert len(notes.encoder.calls) > 0
+    went = "has ended" if how == "dies" else "does not embed any more"
+    assert other.said[1:] == [f"process {ME.pid} on {ME.host} {went}: this one embeds now"]
     assert other.storage.leader() is None
 
 

@@ -339,7 +339,7 @@ def test_a_file_of_lines_is_new_or_refused(shell: Shell, kb: Path) -> None:
         (("-", "--json"), 2, "Standard output takes lines"),
         (("-", "--format", "markdown"), 2, "Standard output takes lines"),
         (("x", "--kb", "a", "--kb", "b"), 2, "one knowledge base at a time"),
-        (("x", "--since", "monday"), 1, "monday"),
+        (("x", "--since", "monday"), 2, "monday"),
     ],
 )
 def test_what_cannot_be_exported(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -205,6 +208,8 @@ def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_lost(
     screen.type(CTRL_C)
     assert screen.end() == 130  # the gate is shut: the call has not come back
     assert notes.storage.counts().processing > 0
+    told = ran_into(notes, "", "index", "embed", "--status").stdout.decode()
+    assert re.search(r"^processing  \d+, left behind by a worker that is gone;", told, re.MULTILINE)
     gate.touch()
     again = Screen(notes, "index", "embed", LAUNCHER_GATE=str(gate))
     screens.append(again)
@@ -236,6 +241,65 @@ def test_a_reader_that_has_gone_is_no_error(notes: Product, arguments: tuple[str
     os.close(writer)
     _, err = process.communicate(timeout=LONG)
     assert (process.returncode, err) == (0, b"")
+
+
+def ran_into(product: Product, redirection: str, *arguments: str, **more: str) -> Any:
+    """The command, run by a shell with its output redirected."""
+    command = shlex.join([sys.executable, "-m", "tests.integration.launcher", *arguments])
+    return subprocess.run(
+        ["sh", "-c", f"{command} {redirection}"],
+        cwd=ROOT,
+        env=environment(product, PYTHONUNBUFFERED="", **more),
+        capture_output=True,
+        timeout=LONG,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(notes: Product, closed: str) -> None:
+    ran = ran_into(notes, closed, "list", "--limit", "1")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("limit", ["1", "300"])
+def test_output_that_cannot_be_written_is_said_in_a_line(notes: Product, limit: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    ran = ran_into(notes, "> /dev/full", "list", "--limit", limit)
+    assert ran.returncode == 1
+    assert re.fullmatch(rb"pyrite: [^\n]+ No space left on device[^\n]*\n", ran.stderr)
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}],
+    ids=["latin-1", "ascii"],
+)
+def test_letters_that_the_terminal_lacks_are_escaped(
+    product: Product, locale: dict[str, str]
+) -> None:
+    product.write("a.md", "# 日本 🎉\n")
+    product.folders.sync(product.kb)
+    ran = ran_into(product, "", "list", **locale)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert rb"\u65e5\u672c \U0001f389" in ran.stdout
+    ran = ran_into(product, "", "list", "--json", **locale)
+    assert json.loads(ran.stdout)["entries"][0]["title"] == "日本 🎉"
+
+
+def test_a_note_does_not_steer_the_terminal(product: Product, screens: list[Screen]) -> None:
+    product.write("a.md", "# \x1b[31mRed\x1b]0;title\x07\n\nwords \x1b[2J of \u202emine\n")
+    product.folders.sync(product.kb)
+    for arguments in (
+        *(("get", "a"), ("list",), ("search", "words", "--mode", "keyword")),
+        ("index", "embed", "--failed"),
+    ):
+        screen = Screen(product, *arguments, NO_COLOR="1", COLUMNS="50")
+        screens.append(screen)
+        assert screen.end() == 0
+        assert not re.search("\x1b(?!\\[[01]m)|\x07|\u202e", screen.text)
+        assert arguments[0] == "index" or r"\x1b[31mRed\x1b]0;title\x07" in screen.text
 
 
 def test_progress_of_a_sync_is_shown(notes: Product, screens: list[Screen]) -> None:

@@ -140,9 +140,21 @@ def test_a_hubs_model_that_is_not_here_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ModelError, match="example/none is not in the local cache and cannot be"):
+    with pytest.raises(ModelError, match="example/none is neither a folder nor in the") as caught:
         find("example/none")
+    assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_what_a_hub_tells_in_many_lines_is_told_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot(name: str, **options: object) -> str:
+        raise LocalEntryNotFoundError("Got: no such host\nAn error happened.\n\nTry again.\n")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    with pytest.raises(
+        ModelError, match=r"^[^\n]+ fetched: no such host; see the setting `model`$"
+    ):
+        find("example/none")
 
 
 def test_a_hubs_model_in_the_cache_is_not_fetched(

@@ -99,7 +99,7 @@ def test_what_the_environment_overrides_is_written_with_a_warning(
 def test_mistakes_are_refused_and_nothing_is_written(
     shell: Shell, arguments: tuple[str, ...], reason: str
 ) -> None:
-    assert reason in shell.refused("config", *arguments)
+    assert reason in shell.refused("config", *arguments, code=2)
     assert not (shell.home / "config.toml").exists()
 
 

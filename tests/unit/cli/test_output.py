@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from pyrite.cli import output
 from pyrite.cli.output import (
     announced,
-    bold,
     count,
     duration,
     entries,
     moment,
     note,
+    note_skipped,
     print_json,
+    print_json_line,
     say,
     table,
 )
+from pyrite.cli.screen import Bold
+from pyrite.errors import UnreadableFileError
+
+LookOn = Callable[[int], None]
 
 
 @pytest.mark.parametrize(
@@ -110,19 +117,99 @@ def test_what_is_quick_or_quiet_needs_no_word(
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.fixture
+def look_on(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Somebody looks on, at a terminal so many columns wide. To be called by the test itself."""
+
+    def begin(width: int) -> None:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", str(width))
+        for stream in (sys.stdout, sys.stderr):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
+
+    return begin
+
+
 def test_a_word_is_emphasised_only_where_that_can_be_seen(
-    monkeypatch: pytest.MonkeyPatch,
+    look_on: LookOn, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    assert bold("word") == "word"  # into a pipe
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert bold("word") == "\x1b[1mword\x1b[0m"
+    def said() -> str:
+        say("a ", Bold("word"))
+        return capsys.readouterr().out
+
+    assert said() == "a word\n"  # into a pipe
+    look_on(80)
+    assert said() == "a \x1b[1mword\x1b[0m\n"
     monkeypatch.setenv("TERM", "dumb")
-    assert bold("word") == "word"
+    assert said() == "a word\n"
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert bold("word") == "word"
+    assert said() == "a word\n"
+
+
+EVIL = "\x1b[31mred\x1b]0;title\x07 \x9b1m \u202eback\u2066 \x7f"
+SHOWN = r"\x1b[31mred\x1b]0;title\x07 \x9b1m \u202eback\u2066 \x7f"
+
+
+def test_nothing_that_is_shown_steers_the_terminal(
+    look_on: LookOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look_on(200)
+    say(EVIL, margin="  ")
+    say(Bold("\x1b[1m"), wrap=False)
+    note(EVIL)
+    assert capsys.readouterr() == (f"  {SHOWN}\n\x1b[1m\\x1b[1m\x1b[0m\n", f"{SHOWN}\n")
+    table(("name",), [(EVIL,)])
+    assert SHOWN in capsys.readouterr().out
+    look_on(12)
+    table(("name",), [(EVIL,)])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_pipe_gets_every_byte(capsys: pytest.CaptureFixture[str]) -> None:
+    say(EVIL, margin="  ")
+    note(EVIL)
+    table(("name",), [(EVIL,)])
+    assert capsys.readouterr() == (f"  {EVIL}\n{EVIL}\n", f"{EVIL}\n")
+
+
+def test_a_terminal_gets_lines_that_break_between_words(
+    look_on: LookOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "one two three four five six seven"
+    say(words, margin="  1  ")
+    assert capsys.readouterr().out == f"  1  {words}\n"
+    look_on(28)
+    say(words, margin="  1  ")
+    assert capsys.readouterr().out == "  1  one two three four five\n     six seven\n"
+    say(words, wrap=False)
+    assert capsys.readouterr().out == f"{words}\n"
+    note(words)
+    assert capsys.readouterr().err == "one two three four five six\nseven\n"
+
+
+def test_of_skipped_files_the_first_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    problems = [UnreadableFileError(f"{number}.md", "no text", 3) for number in range(1021)]
+    note_skipped(problems[:20])
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), lines[-1]) == (20, "  skipped 19.md:3: no text")
+    note_skipped(problems)
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), lines[-1]) == (21, "  and 1,001 more; --json lists all")
+
+
+def test_where_a_letter_cannot_be_written_json_escapes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="latin-1"))
+    print_json({"title": "日本 🎉 ñ"})
+    print_json_line({"title": "日本 🎉 ñ"})
+    sys.stdout.flush()
+    assert raw.getvalue().isascii()
+    one, other = raw.getvalue().decode().split("}\n")[:2]
+    assert json.loads(one + "}") == json.loads(other + "}") == {"title": "日本 🎉 ñ"}
 
 
 def test_json_keeps_letters_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,3 +233,22 @@ def test_a_person_gets_headers_and_markup_as_it_is_written(
     out = capsys.readouterr().out
     assert out.index("name") < out.index("what") < out.index("x")
     assert "[bold]not markup[/bold]" in out
+
+
+def test_where_a_table_has_no_room_each_row_is_a_block(
+    look_on: LookOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look_on(34)
+    table(
+        ("knowledge base", "id", "tags"),
+        [("notes", "ops/backups-of-the-database", "a, b"), ("notes", "b", "")],
+    )
+    assert capsys.readouterr().out == (
+        "knowledge base  notes\n"
+        "id              ops/backups-of-the-database\n"
+        "tags            a, b\n"
+        "\n"
+        "knowledge base  notes\n"
+        "id              b\n"
+        "\n"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 
@@ -44,6 +45,19 @@ def test_a_pipe_gets_a_line_now_and_then(clock: Clock, capsys: pytest.CaptureFix
         bar.show(0, 5, "loading the model")
         assert capsys.readouterr().err == "loading the model: 0 of 5\n"
     assert capsys.readouterr() == ("", "")
+
+
+def test_what_stands_still_is_said_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Bar("embedding") as bar:
+        for _ in range(8):
+            clock.now += progress.PLAIN_EVERY_S
+            bar.show(0, 60, "loading the model")
+        clock.now += progress.PLAIN_EVERY_S
+        bar.show(1, 60, "loading the model", Pace("3/s", 90.0))
+    assert capsys.readouterr().err.splitlines() == [
+        "loading the model: 0 of 60",
+        "loading the model: 1 of 60, 3/s, 1 min 30 s left",
+    ]
 
 
 def test_a_pace_that_is_known_goes_before_one_by_number(
@@ -89,6 +103,23 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
     assert "stopping" in drawn
     assert "4/10" in drawn
     assert drawn.endswith("\x1b[2K")
+
+
+@pytest.mark.parametrize("width", [30, 40, 72])
+def test_a_narrow_terminal_has_every_number_in_one_row(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    screen = terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(width))
+    with Bar("reading") as bar:
+        bar.show(123_456, 500_000, "building the graph of neighbours", Pace("4,123/s", 3700.0))
+        bar.stop()
+    drawn = re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "", screen.getvalue())
+    rows = [row for row in re.split("[\r\n]+", drawn) if "building" in row]
+    assert rows
+    for row in rows:
+        assert "123456/500000" in row
+        assert len(row) <= width
 
 
 def test_a_bar_may_be_stopped_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,5 +183,12 @@ def test_a_filter_is_text(filters: Filters) -> None:
 def test_filters_that_can_be_used_are_taken() -> None:
     check_filters(Filters())
     check_filters(
-        Filters(("kb",), ("t",), ("x",), "2026-02-28", "2024-02-29", {"author": "Kim", "a b": ""})
+        Filters(("kb",), ("t",), ("x",), "2024-02-29", "2026-02-28", {"author": "Kim", "a b": ""})
     )
+    check_filters(Filters(since="2026-02-28", until="2026-02-28"))
+
+
+def test_days_that_exclude_each_other_are_refused() -> None:
+    with pytest.raises(InvalidQueryError, match="2026-03-01, is after until, 2026-02-28") as caught:
+        check_filters(Filters(since="2026-03-01", until="2026-02-28"))
+    assert caught.value.field == "since"
