@@ -248,6 +248,14 @@ def kbs(conn: sqlite3.Connection) -> list[KnowledgeBase]:
     return [KnowledgeBase(*row) for row in conn.execute("SELECT * FROM kbs ORDER BY name")]
 
 
+def forget_some(conn: sqlite3.Connection, kb: str, limit: int) -> int:
+    """Delete up to so many entries of a knowledge base, with all that is theirs; how many."""
+    return conn.execute(
+        "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE kb_name = ? LIMIT ?)",
+        (kb, limit),
+    ).rowcount
+
+
 def remove_kb(conn: sqlite3.Connection, name: str, *, now: float) -> bool:
     """Forget a knowledge base with everything in it."""
     if not conn.execute("DELETE FROM kbs WHERE name = ?", (name,)).rowcount:

@@ -6,6 +6,7 @@ what is long is done in slices, so that others can write in between.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 
 from actors.lifecycle import Status
@@ -28,6 +29,11 @@ from pyrite.storage.sqlite.connection import Connections
 
 #: Embeddings deleted in one transaction: a fraction of a second's work.
 _COLLECTED = 1_000
+
+#: Entries that are forgotten in one transaction, a tenth of a second's work, and how long the
+#: write lock is left to others then, in seconds.
+_FORGOTTEN = 100
+_OTHERS_TURN_S = 0.02
 
 #: Pages of the index of words that are written in one transaction of merging. Those that are only
 #: read, because all that they tell of is gone, are not counted: dropping the words of 12,000
@@ -123,11 +129,19 @@ def model(db: Connections, fingerprint: str, name: str) -> Model:
 def remove_kb(db: Connections, name: str, *, now: float) -> bool:
     """Forget a knowledge base and, where it was the larger part of all, its words as well.
 
-    What is gone stays in the index of words until that is merged, in slices here. That takes the
-    longer the more is left, which is why a smaller part is left for later writes to merge.
+    Its entries go in slices, between which others can write; broken off, it is there with those
+    that are left. What is gone stays in the index of words until that is merged, in slices as
+    well. That takes the longer the more is left, which is why a smaller part is left for later
+    writes to merge.
     """
     with db.read() as conn:
         removed, all_of_them = (queue_status.counts(conn, kb).total for kb in (name, None))
+    last = _FORGOTTEN
+    while last == _FORGOTTEN:
+        with db.write() as conn:
+            last = entries.forget_some(conn, name, _FORGOTTEN)
+        # Who waits for the write lock looks for it now and then, and would not find it free.
+        time.sleep(_OTHERS_TURN_S if last else 0)
     with db.write() as conn:
         found = entries.remove_kb(conn, name, now=now)
     more = anew = found and removed * 2 >= all_of_them

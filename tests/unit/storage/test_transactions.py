@@ -52,3 +52,27 @@ def test_pruning_nothing_writes_nothing(storage: SqliteStorage, commits: list[in
     assert storage.prune_events(10) == 0
     assert storage.prune_events(1_000) == 0
     assert commits == []
+
+
+def test_others_write_while_a_large_knowledge_base_is_forgotten(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+
+    def turn(seconds: float) -> None:
+        left.append(len(storage.files("kb")))
+        if seconds:
+            # It would wait for thirty seconds, and fail, if the lock were held.
+            write(other, "other", str(len(left)))
+
+    monkeypatch.setattr(transactions, "_FORGOTTEN", 4)
+    monkeypatch.setattr("pyrite.storage.sqlite.transactions.time.sleep", turn)
+    with closing(SqliteStorage(storage.path)) as other:
+        other.add_kb("other", "/other", now=0.0)
+        assert storage.remove_kb("kb", now=1.0)
+
+    assert left == [5, 1, 0]
+    assert [kb.name for kb in storage.kbs()] == ["other"]
+    assert storage.counts() == storage.counts("other")
+    assert storage.counts().pending == 3
+    assert storage.problems() == {}
