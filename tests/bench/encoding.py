@@ -12,6 +12,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,6 +64,7 @@ class Bench:
         for number, text in enumerate(self.texts):
             (self.notes / f"{number}.md").write_bytes(document.create(title=f"{number}", body=text))
         self.texts = [f"{number}\n\n{text}" for number, text in enumerate(self.texts)]
+        self.tokens = [len(each.ids) for each in self.exact.tokenizer().encode_batch(self.texts)]
         self.runs = 0
 
     def pipeline(self) -> float:
@@ -92,14 +94,20 @@ class Bench:
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
     def bare(self, encoder: TextEncoder) -> npt.NDArray[np.float32]:
-        """In the pipeline's batches, of texts of like length."""
-        order = sorted(range(len(self.texts)), key=lambda n: len(self.texts[n]))
+        """In calls as large, and as many at a time, as the pipeline makes them; longest first."""
+        order = sorted(range(len(self.texts)), key=lambda n: -self.tokens[n])
+        limits, calls = encoder.call_limits, [[order[0]]]
+        for n in order[1:]:
+            full = (len(calls[-1]) + 1) * self.tokens[calls[-1][0]] > limits.tokens
+            if full or len(calls[-1]) == limits.texts:
+                calls.append([])
+            calls[-1].append(n)
         rows: list[npt.NDArray[np.float32]] = [np.empty(0, np.float32)] * len(order)
-        step = encoder.call_limits.texts
-        for first in range(0, len(order), step):
-            part = order[first : first + step]
-            for n, vector in zip(part, encoder.encode([self.texts[n] for n in part]), strict=True):
-                rows[n] = vector
+        with ThreadPoolExecutor(encoder.concurrency) as threads:
+            texts = ([self.texts[n] for n in call] for call in calls)
+            for call, vectors in zip(calls, threads.map(encoder.encode, texts), strict=True):
+                for n, vector in zip(call, vectors, strict=True):
+                    rows[n] = vector
         return np.stack(rows)
 
 
@@ -150,7 +158,7 @@ def compare(name: str, bench: Bench, rounds: int) -> Table:
     for _ in range(rounds):
         for way, function in ways.items():
             took[way].append(function())
-    tokens = statistics.mean(map(len, bench.exact.tokenizer().encode_batch(bench.texts)))
+    tokens = statistics.mean(bench.tokens)
     table = Table(
         f"Encoding {len(bench.texts)} texts, {name}: {tokens:.0f} tokens on average",
         ("", "texts/s (median)", "slowest", "fastest", "to the defaults", "lowest cosine"),

@@ -113,7 +113,7 @@ async def measure(
             await trio.sleep(0.2 if quick else 5)
             share = 100 * (cpu_s() - used) / (time.monotonic() - at)
             cost.add(number, (resident_kb() - before_kb) / number, share)
-            times = await singles(server, clients, 3 if quick else 100)
+            times = await singles(server, clients, 3 if quick else 30)
             soon.add(number, percentile(times, 0.5), percentile(times, 0.99))
         events = 20 if quick else 1000 if together else 100
         took = await deliver(server, clients, events)

@@ -279,7 +279,7 @@ def test_the_key_is_nowhere_but_in_the_requests(
 def test_an_address_that_is_none_or_holds_a_secret_is_refused(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, url: str, said: str
 ) -> None:
-    for_file = shell.refused("config", "set", "remote_url", url)
+    for_file = shell.refused("config", "set", "remote_url", url, code=2)
     monkeypatch.setenv("PYRITE_REMOTE_URL", url)
     for refusal in (for_file, shell.refused("kb", "list")):
         assert said in refusal
@@ -287,5 +287,5 @@ def test_an_address_that_is_none_or_holds_a_secret_is_refused(
 
 
 def test_the_key_is_not_written_into_the_file(shell: Shell) -> None:
-    assert KEY not in shell.refused("config", "set", "remote_key", KEY)
+    assert KEY not in shell.refused("config", "set", "remote_key", KEY, code=2)
     assert not (shell.home / "config.toml").exists()
