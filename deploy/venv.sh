@@ -19,11 +19,13 @@ ensure_venv() {
     wanted="$(cat pyproject.toml deploy/constraints.txt | cksum)"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         echo "==> installing Pyrite${extra:+ and what $extra needs} (minutes, the first time)"
-        # Compiled afterwards, by all processors at once, and without what is never imported.
+        # Compiled afterwards, by all processors at once, and without what is never imported. Of
+        # the large ones little is ever used: that is compiled when it is first imported.
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
             --constraint deploy/constraints.txt \
             --config-settings editable_mode=compat --editable ".${extra:+[$extra]}"
-        .venv/bin/python -m compileall -q -j 0 -x '/tests?/|/testing/|/transformers/models/' \
+        local large='torch|transformers|sympy|scipy|sklearn|networkx|matplotlib|fontTools|mypy|pip'
+        .venv/bin/python -m compileall -q -j 0 -x "/tests?/|/testing/|/($large)/" \
             .venv/lib >/dev/null 2>&1 || true
         # With an extra, everything that is needed without it has been installed too.
         echo "$wanted" | tee .venv/installed >"$stamp"
