@@ -81,7 +81,7 @@ class _Drain:
         self._here = here
         self._leadership = Leadership(app.storage, app.settings.leadership_s)
         self._worker: EmbeddingWorker | None = None
-        self._following = trio.CancelScope()
+        self._following: trio.CancelScope | None = None
         self._told: set[str] = set()
         #: Entries that had ended when the progress was first looked at.
         self._ended_before: int | None = None
@@ -157,7 +157,8 @@ class _Drain:
                     self._bar.stop()
                     os._exit(_SIGNAL_EXIT + number)
                 self.signal = number
-                self._following.cancel()
+                if self._following is not None:
+                    self._following.cancel()
                 if self._worker is not None:
                     note("finishing the batch in progress; once more leaves at once")
                     self._worker.stop()
@@ -167,8 +168,9 @@ class _Drain:
         done_before = None
         done = 0
         last: Leader | None = None
-        with self._following:
-            while True:
+        # One for each time, since a scope can be entered once, and the right be lost often.
+        with trio.CancelScope() as self._following:
+            while self.signal is None:
                 leader = await self._leadership.look()
                 if self._leadership.leads:
                     break

@@ -103,7 +103,7 @@ class Node:
         self._live = LiveSettings(settings, environ, _log.warning)
         self._threads = trio.CapacityLimiter(_THREADS)
         self._searching = trio.CapacityLimiter(1)
-        self._acquiring = trio.CancelScope()
+        self._acquiring: trio.CancelScope | None = None
         self._doing_jobs = trio.CancelScope()
         self._worker: EmbeddingWorker | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -151,7 +151,8 @@ class Node:
                 task_status.started()
                 await self.closing.wait()
                 self._doing_jobs.cancel()
-                self._acquiring.cancel()
+                if self._acquiring is not None:
+                    self._acquiring.cancel()
                 if self._worker is not None:
                     self._worker.stop()
             beside.cancel_scope.cancel()
@@ -163,7 +164,8 @@ class Node:
     async def _lead(self) -> None:
         """Embed whenever this process has the right to, until the service stops."""
         while not self.closing.is_set():
-            with self._acquiring:
+            # One for each wait, since a scope can be entered once, and the right be lost often.
+            with trio.CancelScope() as self._acquiring:
                 await self.leadership.acquire()
             if self.leads:
                 worker = await self._new_worker()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,6 +20,7 @@ from pyrite.services.process import identity
 from pyrite.settings import Settings
 from pyrite.storage.records import Leader, WorkerRow
 from pyrite.storage.sqlite.store import SqliteStorage
+from tests.integration.hands import LONG
 from tests.integration.shell import Shell
 
 ME = identity()
@@ -111,6 +113,36 @@ def test_it_takes_over_when_the_other_ends(
     went = "has ended" if how == "dies" else "does not embed any more"
     assert other.said[1:] == [f"process {ME.pid} on {ME.host} {went}: this one embeds now"]
     assert other.storage.leader() is None
+
+
+def test_it_follows_again_when_another_takes_the_right_back(
+    notes: Shell, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyrite.services.leadership._RENEWALS", 1_000_000)
+    stopped = threading.Event()
+    stop_worker = embedding._Drain._stop_worker
+
+    def stop(drain: embedding._Drain) -> None:
+        stop_worker(drain)
+        stopped.set()
+
+    def taken(_: object) -> None:
+        notes.encoder.fail = None
+        leader = other.storage.leader()
+        assert leader is not None
+        other.storage.resign(leader.worker_id)
+        other.lead()
+        assert stopped.wait(LONG)
+        other.embed()
+
+    monkeypatch.setattr(embedding._Drain, "_stop_worker", stop)
+    notes.encoder.fail = taken
+    other.when = {"following it": other.resign}
+    result = notes.ok("index", "embed", "--json").json
+    assert result["unfinished"] == 0
+    leader = other.storage.leader()
+    assert leader is not None
+    assert leader.worker_id == ME.worker_id
 
 
 def test_told_to_it_embeds_here(notes: Shell, other: Other) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
@@ -17,7 +19,9 @@ from pyrite.config_file import set_value
 from pyrite.server.node import Node
 from pyrite.services import leadership
 from pyrite.services.entry_files import Draft
+from pyrite.services.process import identity
 from pyrite.services.query import Mode, SearchRequest
+from pyrite.storage.records import Leader
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
 
@@ -109,6 +113,29 @@ async def test_of_two_one_embeds_and_the_other_takes_over(product: Product) -> N
             await until(lambda: product.status("two") is Status.DONE)
             assert [len(encoder.calls) for encoder in encoders] == [1, 1]
             second.stop()
+    assert product.storage.leader() is None
+
+
+async def test_the_right_is_lost_and_won_again_as_often_as_it_may_be(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leadership, "_RENEWALS", 1_000_000)
+    serving = node(product)
+    other = replace(identity(), worker_id="other")
+    async with running(serving):
+        for time_lost in (1, 2, 3):
+            product.storage.resign(serving.leadership.me.worker_id)
+            now = time.time()
+            row = Leader(
+                other.worker_id, other.pid, other.host, other.process_started, now, now + 3600
+            )
+            product.storage.lead(row)
+            await until(lambda: not serving.leads and serving.worker_state() is None)
+            assert serving.leadership.lost == time_lost
+            product.storage.resign(other.worker_id)
+            await until(lambda: serving.worker_state() is not None)
+        await serving.hop(serving.kbs.create_entry, KB, Draft("one", body="one"))
+        await until(lambda: product.status("one") is Status.DONE)
     assert product.storage.leader() is None
 
 
