@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import trio
 
+from actors.auto_reset_event import AutoResetEvent
 from actors.messages import Batch, Claim
 from actors.packing import Window
-from actors.wake import Wake
 
 
 async def batcher(
@@ -21,7 +21,7 @@ async def batcher(
     *,
     window: Window,
     asked: trio.Semaphore,
-    has_room: Wake,
+    has_room: AutoResetEvent,
 ) -> None:
     """Send batches until the claims end and the window is empty.
 
@@ -33,28 +33,28 @@ async def batcher(
         asked: released by the embedder for each batch that it could take.
         has_room: to be rung when the window can take more.
     """
-    filled = Wake()
+    filled = AutoResetEvent()
     with claims, batches:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(take_in, claims, window, filled)
             while True:
                 await asked.acquire()
                 while not window and not window.complete:
-                    await filled.wait_rung()
+                    await filled.wait()
                 if not window:
                     return
                 batch = window.take()
                 if window.has_room():
-                    has_room.ring()
+                    has_room.set()
                 await batches.send(batch)
 
 
 async def take_in(
-    claims: trio.MemoryReceiveChannel[tuple[Claim, ...]], window: Window, filled: Wake
+    claims: trio.MemoryReceiveChannel[tuple[Claim, ...]], window: Window, filled: AutoResetEvent
 ) -> None:
     """Put claims into the window until they end."""
     async for group in claims:
         window.add(group)
-        filled.ring()
+        filled.set()
     window.complete = True
-    filled.ring()
+    filled.set()

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import trio
 
 from actors.messages import Batch, Encoded, Piece, Refused, Report, StateChange, WorkerState
-from actors.ports import Encoder, EncoderUnavailableError, Hop, RefusedTextError
+from actors.ports import Encoder, EncoderUnavailableError, RefusedTextError, RunSync
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ async def embedder(
     reports: trio.MemorySendChannel[Report | StateChange],
     *,
     encoder: Encoder,
-    hop: Hop,
+    run_sync: RunSync,
     stopping: trio.Event,
     patience: Patience,
     rest: Rest,
@@ -135,7 +135,7 @@ async def embedder(
         EncoderUnavailableError: the model stayed away for longer than the patience.
     """
     with batches, reports:
-        lanes = Lanes(batches, reports, encoder, hop, stopping, patience, rest, asked)
+        lanes = Lanes(batches, reports, encoder, run_sync, stopping, patience, rest, asked)
         await lanes.run()
 
 
@@ -146,7 +146,7 @@ class Lanes:
     batches: trio.MemoryReceiveChannel[Batch]
     reports: trio.MemorySendChannel[Report | StateChange]
     encoder: Encoder
-    hop: Hop
+    run_sync: RunSync
     stopping: trio.Event
     patience: Patience
     rest: Rest
@@ -195,7 +195,7 @@ class Lanes:
                 return await receive(self.batches)
             # Somebody else may have had it loaded again since the last look.
             if self.encoder.ready and not self.meter.runs:
-                await self.hop(self.encoder.unload, abandon_on_cancel=True)
+                await self.run_sync(self.encoder.unload, abandon_on_cancel=True)
                 await self.reports.send(StateChange(self.rest.state))
 
     async def _embed(self, batch: Batch) -> None:
@@ -210,11 +210,11 @@ class Lanes:
             try:
                 if not self.encoder.ready:
                     await self.reports.send(StateChange(WorkerState.LOADING))
-                    if not await load_unless_stopping(self.encoder, self.hop, self.stopping):
+                    if not await load_unless_stopping(self.encoder, self.run_sync, self.stopping):
                         break
                 self._open_lanes(self.encoder.concurrency)
                 await self.reports.send(StateChange(WorkerState.ENCODING))
-                await encode(work, self.encoder, self.hop, self.meter)
+                await encode(work, self.encoder, self.run_sync, self.meter)
             except EncoderUnavailableError as error:
                 tried += 1
                 if tried >= self.patience.tries:
@@ -234,7 +234,7 @@ async def receive(batches: trio.MemoryReceiveChannel[Batch]) -> Batch | None:
         return None
 
 
-async def load_unless_stopping(encoder: Encoder, hop: Hop, stopping: trio.Event) -> bool:
+async def load_unless_stopping(encoder: Encoder, run_sync: RunSync, stopping: trio.Event) -> bool:
     """Load the model; False if a stop came first, and loading was left to itself.
 
     Raises:
@@ -250,7 +250,7 @@ async def load_unless_stopping(encoder: Encoder, hop: Hop, stopping: trio.Event)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_on_stop)
         try:
-            await hop(encoder.load, abandon_on_cancel=True)
+            await run_sync(encoder.load, abandon_on_cancel=True)
             loaded = True
         except EncoderUnavailableError as error:
             unavailable = error
@@ -260,7 +260,7 @@ async def load_unless_stopping(encoder: Encoder, hop: Hop, stopping: trio.Event)
     return loaded
 
 
-async def encode(work: Work, encoder: Encoder, hop: Hop, meter: Meter) -> None:
+async def encode(work: Work, encoder: Encoder, run_sync: RunSync, meter: Meter) -> None:
     """Encode the groups one by one, halving those that fail.
 
     Raises:
@@ -274,7 +274,7 @@ async def encode(work: Work, encoder: Encoder, hop: Hop, meter: Meter) -> None:
             # Abandoned only when the grace period of a stop is over: a call that hangs must
             # not keep the process alive.
             texts = list(dict.fromkeys(piece.chunk.text for piece in group))
-            vectors = await hop(encoder.encode, texts, abandon_on_cancel=True)
+            vectors = await run_sync(encoder.encode, texts, abandon_on_cancel=True)
         except EncoderUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever an encoder raises is that text's failure

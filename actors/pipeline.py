@@ -23,6 +23,7 @@ from functools import partial
 import outcome
 import trio
 
+from actors.auto_reset_event import AutoResetEvent
 from actors.batcher import batcher
 from actors.embedder import Patience, Rest, embedder
 from actors.fanout import Hub, Subscription, fanout
@@ -32,16 +33,15 @@ from actors.messages import Batch, Claim, Event, Report, StateChange, Statistics
 from actors.packing import BatchLimits, Window
 from actors.poller import poller
 from actors.ports import (
-    UNOBSERVED,
+    NO_OBSERVER,
     Encoder,
     EncoderUnavailableError,
-    Hop,
     Observer,
     Queue,
+    RunSync,
 )
 from actors.reporter import Assembly, reporter
 from actors.tally import Tally
-from actors.wake import Wake
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,15 @@ class Pipeline:
     options: PipelineOptions = PipelineOptions()
     clock: Callable[[], float] = time.time
     #: How blocking calls leave the event loop; tests put an inline fake here.
-    hop: Hop = trio.to_thread.run_sync
-    encoder_hop: Hop | None = None
+    run_sync: RunSync = trio.to_thread.run_sync
+    encoder_hop: RunSync | None = None
     #: Is told how long encoding and committing take.
-    observer: Observer = UNOBSERVED
+    observer: Observer = NO_OBSERVER
     _hub: Hub = field(default_factory=Hub)
     _in_flight: InFlight = field(default_factory=InFlight)
 
     def __post_init__(self) -> None:
-        self._wake = Wake()
+        self._wake = AutoResetEvent()
         self._stopping = trio.Event()
         self._tally = Tally(self.clock, self.observer)
         self._intake = trio.CancelScope()
@@ -100,7 +100,7 @@ class Pipeline:
 
     def wake(self) -> None:
         """There may be work: look now. To be called on the Trio thread."""
-        self._wake.ring()
+        self._wake.set()
 
     def stop(self) -> None:
         """Begin a graceful stop; :meth:`run` returns when it is done."""
@@ -113,13 +113,13 @@ class Pipeline:
         """Claim nothing more, and finish what is in flight; or go on."""
         self._paused = paused
         self._rest.state = WorkerState.PAUSED if paused else WorkerState.IDLE
-        self._wake.ring()
+        self._wake.set()
 
     def tune(self, batch: BatchLimits, *, window: int, idle_unload_s: float) -> None:
         """Change these options from the next batch on, and from the present rest on."""
         self._window.tune(batch, window)
         self._rest.tune(idle_unload_s)
-        self._wake.ring()
+        self._wake.set()
 
     def subscribe(self, buffer: int = 256) -> Subscription:
         """The feed from now on."""
@@ -164,7 +164,7 @@ class Pipeline:
 
     async def _run_actors(self, *, drain: bool) -> None:
         """Run the two nurseries to their end."""
-        options, hop = self.options, self.hop
+        options, run_sync = self.options, self.run_sync
         window, asked = self._window, trio.Semaphore(0)
         to_batcher, from_poller = trio.open_memory_channel[tuple[Claim, ...]](0)
         to_embedder, from_batcher = trio.open_memory_channel[Batch](0)
@@ -177,7 +177,7 @@ class Pipeline:
                     partial(
                         embedder,
                         encoder=self.encoder,
-                        hop=self.encoder_hop,
+                        run_sync=self.encoder_hop,
                         stopping=self._stopping,
                         patience=options.patience,
                         rest=self._rest,
@@ -190,7 +190,7 @@ class Pipeline:
                     partial(
                         reporter,
                         queue=self.queue,
-                        hop=hop,
+                        run_sync=run_sync,
                         assembly=Assembly(self._in_flight, options.retry, self.clock),
                         tally=self._tally,
                         wake=self._wake,
@@ -206,7 +206,7 @@ class Pipeline:
                             partial(
                                 poller,
                                 queue=self.queue,
-                                hop=hop,
+                                run_sync=run_sync,
                                 in_flight=self._in_flight,
                                 wake=self._wake,
                                 changed=self.changed,
@@ -236,7 +236,7 @@ class Pipeline:
         """Release what is in flight."""
         claims = self._in_flight.claims()
         if claims:
-            self._tally.released(await self.hop(self.queue.release, claims))
+            self._tally.released(await self.run_sync(self.queue.release, claims))
             self._in_flight.leave(claims)
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import trio
 
+from actors.auto_reset_event import AutoResetEvent
 from actors.in_flight import InFlight
 from actors.messages import Claim, Report, StateChange, WorkerState
-from actors.ports import Hop, Queue
-from actors.wake import Wake
+from actors.ports import Queue, RunSync
 
 
 async def poller(
@@ -24,9 +24,9 @@ async def poller(
     states: trio.MemorySendChannel[Report | StateChange],
     *,
     queue: Queue,
-    hop: Hop,
+    run_sync: RunSync,
     in_flight: InFlight,
-    wake: Wake,
+    wake: AutoResetEvent,
     changed: Callable[[], bool],
     has_room: Callable[[], bool],
     paused: Callable[[], bool],
@@ -38,15 +38,15 @@ async def poller(
 
     ``changed`` says, without blocking, whether another connection has committed since it was
     last asked; ``has_room``, whether the batcher can take more than what is urgent; ``paused``,
-    whether nothing may be claimed. Whoever makes room, resumes or ends a claim rings the bell.
+    whether nothing may be claimed. Whoever makes room, resumes or ends a claim sets the event.
     """
     with claims, states:
         while True:
             await wait_resumed(paused, in_flight, wake, states)
-            # A hop cannot be cut in two: when a stop arrives meanwhile, its result is still
-            # returned, and the claims are known to be in flight before the stop is felt.
+            # A call in a thread cannot be cut in two: when a stop arrives meanwhile, its result is
+            # still returned, and the claims are known to be in flight before the stop is felt.
             urgent = not has_room()
-            found = await hop(queue.claim, limit, urgent)
+            found = await run_sync(queue.claim, limit, urgent)
             if found.claims:
                 in_flight.enter(found.claims)
                 await claims.send(found.claims)
@@ -62,7 +62,7 @@ async def poller(
 async def wait_resumed(
     paused: Callable[[], bool],
     in_flight: InFlight,
-    wake: Wake,
+    wake: AutoResetEvent,
     states: trio.MemorySendChannel[Report | StateChange],
 ) -> None:
     """Return when claiming is allowed; say so when there is a pause and nothing is in flight."""
@@ -72,17 +72,17 @@ async def wait_resumed(
             await states.send(StateChange(WorkerState.PAUSED))
             said = True
         else:
-            await wake.wait_rung()
+            await wake.wait()
     if said:
         await states.send(StateChange(WorkerState.IDLE))
 
 
 async def wait_work_possible(
-    wake: Wake, changed: Callable[[], bool], due_s: float, poll_interval_s: float
+    wake: AutoResetEvent, changed: Callable[[], bool], due_s: float, poll_interval_s: float
 ) -> None:
     """Return on a wake, on a foreign commit, or after ``due_s`` seconds."""
     deadline = trio.current_time() + due_s
     while trio.current_time() < deadline and not changed():
         with trio.move_on_at(min(deadline, trio.current_time() + poll_interval_s)):
-            await wake.wait_rung()
+            await wake.wait()
             return

@@ -97,7 +97,7 @@ class Observer(Protocol):
         ...
 
 
-class Unobserved:
+class NoObserver:
     """An observer that looks away."""
 
     def encoded(self, texts: int, seconds: float) -> None:
@@ -111,7 +111,7 @@ class Unobserved:
 
 
 #: Where nobody looks.
-UNOBSERVED = Unobserved()
+NO_OBSERVER = NoObserver()
 
 
 class Encoder(Protocol):
@@ -150,7 +150,7 @@ class Encoder(Protocol):
         ...
 
 
-class Hop(Protocol):
+class RunSync(Protocol):
     """Runs a blocking function off the event loop; :func:`trio.to_thread.run_sync` is one."""
 
     async def __call__(

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 
 import trio
 
+from actors.auto_reset_event import AutoResetEvent
 from actors.in_flight import InFlight
 from actors.lifecycle import Embedded, Failed, Occurrence, RetryPolicy, Status, after
 from actors.messages import Claim, Encoded, Event, Report, StateChange
-from actors.ports import Ending, Hop, Queue, Settled
+from actors.ports import Ending, Queue, RunSync, Settled
 from actors.tally import Tally
-from actors.wake import Wake
 
 
 @dataclass
@@ -76,15 +76,15 @@ async def reporter(
     events: trio.MemorySendChannel[Event],
     *,
     queue: Queue,
-    hop: Hop,
+    run_sync: RunSync,
     assembly: Assembly,
     tally: Tally,
-    wake: Wake,
+    wake: AutoResetEvent,
     beat_s: float,
 ) -> None:
     """Settle report after report until they end; beat every ``beat_s`` seconds."""
     with reports, events:
-        await beat(queue, hop, assembly.in_flight, tally)
+        await beat(queue, run_sync, assembly.in_flight, tally)
         next_beat = trio.current_time() + beat_s
         while True:
             with trio.move_on_at(next_beat) as waiting:
@@ -93,19 +93,19 @@ async def reporter(
                 except trio.EndOfChannel:
                     return
             if waiting.cancelled_caught:
-                await beat(queue, hop, assembly.in_flight, tally)
+                await beat(queue, run_sync, assembly.in_flight, tally)
                 next_beat = trio.current_time() + beat_s
             elif isinstance(message, StateChange):
                 if tally.state(message):
                     next_beat = trio.current_time()
             else:
-                for event in await settle(message, queue, hop, assembly, tally):
+                for event in await settle(message, queue, run_sync, assembly, tally):
                     await events.send(event)
-                wake.ring()
+                wake.set()
 
 
 async def settle(
-    report: Report, queue: Queue, hop: Hop, assembly: Assembly, tally: Tally
+    report: Report, queue: Queue, run_sync: RunSync, assembly: Assembly, tally: Tally
 ) -> tuple[Event, ...]:
     """Commit what a report brings, whatever is cancelled meanwhile."""
     tally.report(report)
@@ -115,12 +115,12 @@ async def settle(
     started = time.perf_counter()
     # Bounded by the queue's own time-outs: a thread in a transaction is never abandoned.
     with trio.CancelScope(shield=True):
-        settled: Settled = await hop(queue.settle, report.encoded, endings)
+        settled: Settled = await run_sync(queue.settle, report.encoded, endings)
     tally.settled(endings, settled, time.perf_counter() - started)
     return settled.events
 
 
-async def beat(queue: Queue, hop: Hop, in_flight: InFlight, tally: Tally) -> None:
+async def beat(queue: Queue, run_sync: RunSync, in_flight: InFlight, tally: Tally) -> None:
     """Renew the leases in flight, and say what the worker is doing."""
-    await hop(queue.renew, in_flight.claims())
-    await hop(queue.heartbeat, tally.snapshot(len(in_flight)))
+    await run_sync(queue.renew, in_flight.claims())
+    await run_sync(queue.heartbeat, tally.snapshot(len(in_flight)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from actors.lifecycle import Status
 from actors.messages import Report, StateChange, Statistics, WorkerState
-from actors.ports import UNOBSERVED, Ending, Observer, Settled
+from actors.ports import NO_OBSERVER, Ending, Observer, Settled
 
 RATE_WINDOW_S = 60.0
 
@@ -27,7 +27,7 @@ class _Batch:
 class Tally:
     """Counts what the reporter sees, and tells an observer what it took."""
 
-    def __init__(self, clock: Callable[[], float], observer: Observer = UNOBSERVED) -> None:
+    def __init__(self, clock: Callable[[], float], observer: Observer = NO_OBSERVER) -> None:
         self._clock = clock
         self._observer = observer
         self._counts = Statistics()

@@ -13,7 +13,7 @@ from pyrite.cli.context import Decorator
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pyrite.entries.entry import JSON
+    from pyrite.markdown.entry import JSON
 
 
 def only_tags(
@@ -24,7 +24,7 @@ def only_tags(
     Raises:
         click.BadParameter: one of them is no tag.
     """
-    from pyrite.entries.entry import tags_of  # noqa: PLC0415
+    from pyrite.markdown.entry import tags_of  # noqa: PLC0415
 
     for tag in given:
         if not tags_of([tag]):
@@ -97,8 +97,8 @@ def fields_of(pairs: tuple[str, ...]) -> dict[str, JSON]:
         click.UsageError: one is not of that form, is given twice, has an option of its own, or its
             value is not one value of YAML.
     """
-    from pyrite.entries.entry import OWN_FIELDS  # noqa: PLC0415
-    from pyrite.entries.frontmatter import FrontMatterError, parse  # noqa: PLC0415
+    from pyrite.markdown.entry import OWN_FIELDS  # noqa: PLC0415
+    from pyrite.markdown.frontmatter import FrontMatterError, parse  # noqa: PLC0415
 
     fields: dict[str, JSON] = {}
     for pair in pairs:

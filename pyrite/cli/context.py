@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pyrite.cli.completion import kb_names
+from pyrite.cli.commands.completion import kb_names
 
 if TYPE_CHECKING:
+    from pyrite.config.settings import Settings
+    from pyrite.embedding.service import EmbeddingService
     from pyrite.encoders.protocol import TextEncoder
-    from pyrite.services.embedding_service import EmbeddingService
-    from pyrite.services.folder_sync import FolderSync
-    from pyrite.services.kb_service import KBService
-    from pyrite.services.search import SearchService
-    from pyrite.settings import Settings
+    from pyrite.knowledge.service import KBService
+    from pyrite.search.service import SearchService
     from pyrite.storage.records import KnowledgeBase
     from pyrite.storage.sqlite.store import SqliteStorage
+    from pyrite.vault.sync import FolderSync
 
 
 def make_encoder(settings: Settings) -> TextEncoder:
@@ -46,9 +46,9 @@ class App:
     @cached_property
     def settings(self) -> Settings:
         """The settings in force."""
-        from pyrite import config
+        from pyrite.config import loading
 
-        return config.load(os.environ)
+        return loading.load(os.environ)
 
     @cached_property
     def storage(self) -> SqliteStorage:
@@ -62,21 +62,21 @@ class App:
     @cached_property
     def kbs(self) -> KBService:
         """Knowledge bases and entries."""
-        from pyrite.services.kb_service import KBService
+        from pyrite.knowledge.service import KBService
 
         return KBService(self.storage, self.settings)
 
     @cached_property
     def embedding(self) -> EmbeddingService:
         """The queue."""
-        from pyrite.services.embedding_service import EmbeddingService
+        from pyrite.embedding.service import EmbeddingService
 
         return EmbeddingService(self.storage, self.settings)
 
     @cached_property
     def sync(self) -> FolderSync:
         """Folders and the index."""
-        from pyrite.services.folder_sync import FolderSync
+        from pyrite.vault.sync import FolderSync
 
         return FolderSync(self.storage, self.settings)
 
@@ -88,7 +88,7 @@ class App:
     @cached_property
     def search(self) -> SearchService:
         """Searching; no model is loaded and no vector read yet."""
-        from pyrite.services.search import SearchService
+        from pyrite.search.service import SearchService
 
         return SearchService(self.storage, self.encoder, self.settings)
 

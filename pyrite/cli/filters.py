@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyrite.cli.completion import kb_names
+from pyrite.cli.commands.completion import kb_names
 from pyrite.cli.content import only_tags
 from pyrite.cli.context import Decorator
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from pyrite import __version__
-from pyrite.cli import (
+from pyrite.cli.commands import (
     backup,
     completion,
     config,

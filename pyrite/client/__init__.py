@@ -1,1 +1,4 @@
-"""Programs on the other side of the server."""
+"""The other end of a server's feed, for programs that follow it.
+
+May use: the errors and the pipeline's patience. Used by `pyrite watch`.
+"""

@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from actors.packing import BatchLimits
-from pyrite.encoders import cuda
-from pyrite.encoders.arithmetic import Precision
-from pyrite.encoders.openvino import OpenVinoEncoder
-from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
+from pyrite.encoders.local import cuda
+from pyrite.encoders.local.arithmetic import Precision
+from pyrite.encoders.local.openvino import OpenVinoEncoder
+from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from actors.messages import Vector
-    from pyrite.encoders.prepare import Say
+    from pyrite.config.settings import Settings
+    from pyrite.encoders.local.prepare import Say
     from pyrite.encoders.protocol import TextEncoder
-    from pyrite.settings import Settings
 
 
 def make_encoder(
@@ -55,8 +55,8 @@ def encoder_of(settings: Settings, say: Say) -> TextEncoder:
     """The encoder that the settings name; it loads nothing yet."""
     if settings.remote_url:
         # Imported only here: it brings an HTTP client.
-        from pyrite.encoders.remote import RemoteEncoder  # noqa: PLC0415
-        from pyrite.encoders.remote_options import options_of  # noqa: PLC0415
+        from pyrite.encoders.remote.encoder import RemoteEncoder  # noqa: PLC0415
+        from pyrite.encoders.remote.options import options_of  # noqa: PLC0415
 
         return RemoteEncoder(options_of(settings))
     return make_encoder(
@@ -154,7 +154,7 @@ class FastestEncoder:
         return self._loaded().encode_query(text)
 
     def _loaded(self) -> OpenVinoEncoder | SentenceTransformerEncoder:
-        from pyrite.encoders.prepare import NotPreparedError  # noqa: PLC0415
+        from pyrite.encoders.local.prepare import NotPreparedError  # noqa: PLC0415
 
         with self._loading:
             if self._chosen is not self._otherwise and not cuda.at_hand():

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from mcp_types import ToolAnnotations
 
-from pyrite.services.tokens import Tier
+from pyrite.auth.tokens import Tier
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

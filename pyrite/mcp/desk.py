@@ -19,22 +19,22 @@ import trio
 from mcp.server.mcpserver.exceptions import ToolError
 
 from actors.lifecycle import Status
+from pyrite.config.live import LiveSettings
+from pyrite.config.redaction import without_paths
+from pyrite.embedding.fallback import Fallback, WriteOutcome
+from pyrite.embedding.service import EmbeddingService
 from pyrite.errors import ConflictError, FolderMissingError, NotFoundError, PyriteError
+from pyrite.knowledge.service import KBService
 from pyrite.mcp import advice
-from pyrite.redaction import without_paths
-from pyrite.services.embedding_service import EmbeddingService
-from pyrite.services.fallback import Aftermath, Fallback, Key
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.freshness import Waited, outcome_of
-from pyrite.services.kb_service import KBService
-from pyrite.services.live_settings import LiveSettings
-from pyrite.services.search import SearchService
-from pyrite.storage.driver import sqlite3
-from pyrite.storage.records import Filters
+from pyrite.search.freshness import Waited, outcome_of
+from pyrite.search.service import SearchService
+from pyrite.storage.records import Filters, Key
+from pyrite.storage.sqlite.driver import sqlite3
+from pyrite.vault.sync import FolderSync
 
 if TYPE_CHECKING:
+    from pyrite.config.settings import Settings
     from pyrite.encoders.protocol import TextEncoder
-    from pyrite.settings import Settings
     from pyrite.storage.protocol import Storage
 
 T = TypeVar("T")
@@ -121,7 +121,7 @@ class Desk:
         """The text as the caller may see it."""
         return text if self.local else without_paths(text)
 
-    async def hop(self, function: Callable[[], T], about: About | None = None) -> T:
+    async def run_sync(self, function: Callable[[], T], about: About | None = None) -> T:
         """Run a blocking call in a thread, to its end, whatever is cancelled meanwhile.
 
         Raises:
@@ -144,11 +144,11 @@ class Desk:
         if self._stopping and not self._calls:
             self._quiet.set()
 
-    async def search_hop(self, function: Callable[[], T], about: About | None = None) -> T:
+    async def run_search(self, function: Callable[[], T], about: About | None = None) -> T:
         """The same for what uses the search service: one at a time."""
         async with self._searching:
             self._used = trio.current_time()
-            return await self.hop(function, about)
+            return await self.run_sync(function, about)
 
     async def wait(self, revision: int, timeout_s: float) -> Waited:
         """Wait until a write can be found by meaning; holds up no search, and keeps no thread.
@@ -162,21 +162,21 @@ class Desk:
 
         started = trio.current_time()
         while True:
-            found = await self.hop(status)
+            found = await self.run_sync(status)
             waited = trio.current_time() - started
             outcome = outcome_of(found, waited, timeout_s)
             if outcome is not None:
                 return Waited(revision, outcome, waited)
             await trio.sleep(min(_LOOK_S, timeout_s - waited))
 
-    async def after(self, keys: Iterable[Key]) -> Aftermath:
+    async def after(self, keys: Iterable[Key]) -> WriteOutcome:
         """See to entries that were just written; broken off, they stay queued."""
         wanted = list(keys)
         async with self._embedding:
             self._used = trio.current_time()
-            aftermath = await self.hop(lambda: self._fallback.after(wanted, between=self._check))
+            outcome = await self.run_sync(lambda: self._fallback.after(wanted, between=self._check))
             self._used = trio.current_time()
-        return aftermath
+        return outcome
 
     def _check(self) -> None:
         """Stop between two calls of the encoder if the caller or the server has gone."""

@@ -1,6 +1,6 @@
 """The server over streamable HTTP, at ``/mcp``.
 
-The service's gate stands before it: it answers only to its own names (against DNS rebinding),
+The service's authentication stands before it: it answers only to its own names (against DNS rebinding),
 listens to no foreign web page, and asks for a token as soon as there is one. A token's tier
 decides which tools its bearer sees; each tier is a server of its own, so that what a tier hides
 does not exist in it.
@@ -27,15 +27,15 @@ from mcp.server.transport_security import TransportSecuritySettings
 from werkzeug.datastructures import Headers
 
 from actors.pipeline import cause
+from pyrite.api.problems import MEDIA_TYPE, ProblemError
+from pyrite.auth import cors
+from pyrite.auth.authentication import Authentication, admitted, check_bind
+from pyrite.auth.credentials import NOBODY, Caller
+from pyrite.auth.tokens import Tier, TokenService
+from pyrite.config.settings import Settings
 from pyrite.errors import ConfigError
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.server import PyriteServer
-from pyrite.server import pages
-from pyrite.server.credentials import NOBODY, Caller
-from pyrite.server.gate import Gate, admitted, check_bind
-from pyrite.server.problems import MEDIA_TYPE, ProblemError
-from pyrite.services.tokens import Tier, TokenService
-from pyrite.settings import Settings
 
 PATH = "/mcp"
 
@@ -51,7 +51,7 @@ _GRACE_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request as the gate looks at one."""
+    """A request as authentication looks at one."""
 
     scope: Any
     headers: Headers
@@ -67,9 +67,9 @@ class _Asked:
 class Gated:
     """An ASGI application that lets requests through to the servers of their callers' tiers."""
 
-    def __init__(self, apps: Mapping[Tier, Any], gate: Gate) -> None:
+    def __init__(self, apps: Mapping[Tier, Any], authentication: Authentication) -> None:
         self._apps = apps
-        self._gate = gate
+        self._authentication = authentication
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request."""
@@ -93,15 +93,15 @@ class Gated:
         """
         if asked.scope["path"] != PATH:
             raise ProblemError(HTTPStatus.NOT_FOUND, "Not found", f"the server is at {PATH}")
-        gate = self._gate
-        called = gate.called(asked)
-        pages.check(gate.names, asked, called)
+        authentication = self._authentication
+        called = authentication.called(asked)
+        cors.check(authentication.names, asked, called)
         try:
-            someone = await gate.who(asked, called)
+            someone = await authentication.who(asked, called)
         except ToolError as error:
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "Unavailable", str(error)) from error
         # Guessing at tokens is counted as well.
-        gate.count(asked, someone or NOBODY)
+        authentication.count(asked, someone or NOBODY)
         caller = admitted(someone, Tier.READ)
         # No token allows more than the server was started for.
         return max((each for each in self._apps if caller.may(each)), key=list(Tier).index), caller
@@ -160,14 +160,14 @@ async def serve_http(
         ConfigError: it would listen to other computers, and there are no tokens.
     """
 
-    async def hop(function: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await desk.hop(partial(function, *args))
+    async def run_sync(function: Callable[[*Ts], T], *args: *Ts) -> T:
+        return await desk.run_sync(partial(function, *args))
 
     tokens = TokenService(desk.storage)
     await trio.to_thread.run_sync(check_bind, settings.host, tokens)
-    gate = Gate.of(settings, desk.storage, desk.clock, hop)
+    authentication = Authentication.of(settings, desk.storage, desk.clock, run_sync)
     async with AsyncExitStack() as opened:
-        opened.callback(gate.credentials.close)
+        opened.callback(authentication.credentials.close)
         apps = {}
         for each in (each for each in Tier if tier.includes(each)):
             server = PyriteServer(desk, each)
@@ -175,11 +175,11 @@ async def serve_http(
                 streamable_http_path=PATH,
                 max_request_body_size=settings.max_body_bytes,
                 max_sessions=_SESSIONS,
-                # The gate has looked at both headers already, and knows more names.
+                # Authentication has looked at both headers already, and knows more names.
                 transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
             )
             await opened.enter_async_context(server.session_manager.run())
-        app = Gated(apps, gate)
+        app = Gated(apps, authentication)
         finished = trio.Event()
         async with trio.open_nursery() as nursery:
             resting = await nursery.start(_rest, desk)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from pyrite.services.query import MOST_HITS, MOST_QUERY_CHARACTERS
+from pyrite.search.query import MOST_HITS, MOST_QUERY_CHARACTERS
 from pyrite.storage.records import Filters
 
 #: The longest text that is taken for an id, a name or a value to filter by.

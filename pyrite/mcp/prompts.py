@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from pyrite.services.tokens import Tier
+from pyrite.auth.tokens import Tier
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer

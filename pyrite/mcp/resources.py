@@ -10,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Annotations, ListResourcesResult, Resource
 
-from pyrite.entries import document
+from pyrite.markdown import document
 from pyrite.mcp.desk import About, Desk, NotThereError, uri_of
 from pyrite.storage.records import StoredEntry
 
@@ -44,7 +44,7 @@ def install(server: MCPServer[Any], desk: Desk) -> None:
             return markdown(desk.kbs.get_entry(kb, id))
 
         try:
-            return await desk.hop(run, About(kb, id))
+            return await desk.run_sync(run, About(kb, id))
         except NotThereError as error:
             raise ResourceNotFoundError(str(error)) from error
         except ToolError as error:
@@ -81,7 +81,7 @@ class Listing:
 
     async def _page(self, first: int) -> ListResourcesResult:
         try:
-            found = await self._desk.hop(
+            found = await self._desk.run_sync(
                 lambda: self._desk.kbs.list_entries(limit=PAGE + 1, offset=first)
             )
         except ToolError as error:

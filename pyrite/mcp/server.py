@@ -14,11 +14,11 @@ from mcp_types import CallToolResult, InputRequiredResult, TextContent
 from pydantic import ConfigDict, ValidationError
 
 from pyrite import __version__
+from pyrite.auth.tokens import Tier
 from pyrite.mcp import advice, prompts, resources
 from pyrite.mcp.catalog import Listing, tools_of
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.tools import GROUPS
-from pyrite.services.tokens import Tier
 
 _READING = """\
 Pyrite keeps knowledge bases: folders of Markdown notes that belong to the person you work for, \

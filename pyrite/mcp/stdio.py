@@ -9,9 +9,9 @@ from typing import NoReturn
 
 import trio
 
+from pyrite.auth.tokens import Tier
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.server import PyriteServer
-from pyrite.services.tokens import Tier
 
 #: By convention, a command that a signal has ended exits with this more than its number.
 _SIGNAL_EXIT = 128

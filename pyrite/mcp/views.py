@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pyrite.entries.outline import Leaf, outline
+from pyrite.api.entry_json import entry_dict
+from pyrite.markdown.outline import Leaf, outline
 from pyrite.mcp.desk import uri_of
 from pyrite.mcp.models import (
     EntryInfo,
@@ -25,18 +26,17 @@ from pyrite.mcp.models import (
     WaitedInfo,
     Written,
 )
-from pyrite.services.entry_json import entry_dict
 
 if TYPE_CHECKING:
-    from pyrite.services.excerpts import Excerpt
-    from pyrite.services.fallback import Aftermath
-    from pyrite.services.folder_sync import SyncResult
-    from pyrite.services.freshness import Pending
-    from pyrite.services.kb_service import WriteResult
-    from pyrite.services.links import FoundLink
-    from pyrite.services.related import RelatedHit, RelatedResult
-    from pyrite.services.search import Hit, SearchResult
+    from pyrite.embedding.fallback import WriteOutcome
+    from pyrite.knowledge.service import WriteResult
+    from pyrite.search.excerpts import Excerpt
+    from pyrite.search.freshness import Pending
+    from pyrite.search.links import FoundLink
+    from pyrite.search.related import RelatedHit, RelatedResult
+    from pyrite.search.service import Hit, SearchResult
     from pyrite.storage.records import StoredEntry
+    from pyrite.vault.sync import SyncResult
 
 #: Ids and problems of one sync, of each kind, that are told.
 _TOLD = 50
@@ -209,7 +209,7 @@ def _headings(body: str) -> list[Leaf]:
     return [leaf for leaf in outline(body) if leaf.heading]
 
 
-def written(result: WriteResult, aftermath: Aftermath, told: Callable[[str], str]) -> Written:
+def written(result: WriteResult, outcome: WriteOutcome, told: Callable[[str], str]) -> Written:
     """A write, and what became of it."""
     return Written(
         kb=result.kb,
@@ -217,8 +217,8 @@ def written(result: WriteResult, aftermath: Aftermath, told: Callable[[str], str
         uri=uri_of(result.kb, result.id),
         revision=result.revision,
         changed=result.changed,
-        embedding=aftermath.embedding.value,
-        warning=None if aftermath.warning is None else told(aftermath.warning),
+        embedding=outcome.embedding.value,
+        warning=None if outcome.warning is None else told(outcome.warning),
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyrite.native import import_usearch
+from pyrite.encoders.native import import_usearch
 from pyrite.neighbours.codes import CodeMatrix
 from pyrite.neighbours.protocol import Ids, NeighbourOptions
 

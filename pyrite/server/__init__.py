@@ -1,1 +1,4 @@
-"""The service: a REST API and a live feed over the services, with the pipeline behind them."""
+"""The ASGI application and the process around it: REST, the live feed, metrics and health.
+
+May use: `services`, `auth`, `api`, `mcp`. Used by `pyrite serve` and by Hypercorn.
+"""

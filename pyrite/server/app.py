@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING
 
 from quart_trio import QuartTrio
 
-from pyrite.server import openapi, problems
-from pyrite.server.answering import answering
+from pyrite.server import health, logs, routes
 from pyrite.server.current import KEY, node
+from pyrite.server.feed import websocket
+from pyrite.server.middleware import problems, security
+from pyrite.server.middleware.unread_body import answering
+from pyrite.server.openapi import document
+from pyrite.server.routes import metrics
 
 if TYPE_CHECKING:
     from pyrite.server.node import Node
@@ -23,9 +27,6 @@ def create_app(served: Node | None = None) -> QuartTrio:
         served: what it serves, which the caller runs; without one, whoever runs the app puts
             it into ``app.extensions["pyrite"]`` before the first request.
     """
-    # Imported only here: these modules import this one to reach the node.
-    from pyrite.server import health, logs, metrics, routes, security, websocket  # noqa: PLC0415
-
     app = QuartTrio("pyrite", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     # An id that has two slashes in a row is refused, not redirected.
@@ -41,6 +42,6 @@ def create_app(served: Node | None = None) -> QuartTrio:
     health.install(app)
     websocket.install(app)
     routes.install(app)
-    openapi.install(app)
+    document.install(app)
     app.asgi_app = answering(app.asgi_app)  # type: ignore[method-assign, assignment]
     return app

@@ -23,7 +23,8 @@ from contextlib import suppress
 import trio
 from quart_trio import QuartTrio
 
-from pyrite import config
+from pyrite.config import loading
+from pyrite.config.settings import Settings
 from pyrite.encoders.choose import encoder_of
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.server import logs
@@ -31,7 +32,6 @@ from pyrite.server.app import create_app
 from pyrite.server.current import KEY
 from pyrite.server.main import crashed, leave
 from pyrite.server.node import Node
-from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
 
 _log = logging.getLogger("pyrite.server")
@@ -50,7 +50,7 @@ def create(
         encoder: makes the embeddings, if it is not the one that the settings name.
     """
     environ = os.environ if environ is None else environ
-    settings = config.load(environ)
+    settings = loading.load(environ)
     logs.configure(settings, environ)
     hosted = _Hosted(settings, environ, encoder)
     app = create_app()

@@ -17,15 +17,15 @@ from quart import Response, current_app, jsonify
 from quart_trio import QuartTrio
 
 from actors.messages import Statistics, WorkerState
+from pyrite.auth.permissions import public, unmetered
+from pyrite.auth.tokens import Tier
+from pyrite.config.redaction import without_paths
 from pyrite.errors import PyriteError
-from pyrite.redaction import without_paths
 from pyrite.server.current import node
-from pyrite.server.marks import public, unmetered
-from pyrite.server.security import identify
-from pyrite.services.tokens import Tier
-from pyrite.storage.driver import sqlite3
+from pyrite.server.middleware.security import identify
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Leader, WorkerRow
+from pyrite.storage.sqlite.driver import sqlite3
 
 if TYPE_CHECKING:
     from pyrite.server.node import Node

@@ -11,16 +11,16 @@ from http import HTTPStatus
 
 import trio
 
-from pyrite.entries.paths import entry_id
+from pyrite.api.problems import ProblemError
+from pyrite.auth.credentials import RunSync
+from pyrite.config.redaction import without_paths
+from pyrite.embedding.process import identity, is_dead
 from pyrite.errors import FolderMissingError, NotFoundError, PyriteError
-from pyrite.redaction import without_paths
-from pyrite.server.credentials import Hop
-from pyrite.server.problems import ProblemError
-from pyrite.services.folder_sync import FolderSync, SyncResult
-from pyrite.services.knowledge_bases import KnowledgeBases
-from pyrite.services.process import identity, is_dead
+from pyrite.knowledge.knowledge_bases import KnowledgeBases
+from pyrite.markdown.ids import entry_id
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import JobRow
+from pyrite.vault.sync import FolderSync, SyncResult
 
 #: How often a job's progress is written down, at most, in seconds.
 _NOTE_S = 0.25
@@ -46,7 +46,7 @@ class Jobs:
         storage: Storage,
         kbs: KnowledgeBases,
         sync: FolderSync,
-        hop: Hop,
+        run_sync: RunSync,
         *,
         clock: Callable[[], float] = time.time,
         wrote: Callable[[], None] = lambda: None,
@@ -54,7 +54,7 @@ class Jobs:
         self._storage = storage
         self._kbs = kbs
         self._sync = sync
-        self._hop = hop
+        self._run_sync = run_sync
         self._clock = clock
         self._wrote = wrote
         self._me = identity()
@@ -79,12 +79,12 @@ class Jobs:
         """
         async with self._starting:
             if kb is not None:
-                await self._hop(self._kbs.kb, kb)
+                await self._run_sync(self._kbs.kb, kb)
             for job in await self.jobs():
                 if (job.kind, job.kb, job.state) == (SYNC, kb, "running"):
                     return job, False
             job = self._new(kb)
-            await self._hop(self._storage.put_job, job)
+            await self._run_sync(self._storage.put_job, job)
             try:
                 self._send.send_nowait((job, full))
             except (trio.WouldBlock, trio.BrokenResourceError) as error:
@@ -98,7 +98,7 @@ class Jobs:
 
     async def jobs(self) -> list[JobRow]:
         """All that are remembered, newest first; what a dead process left has failed."""
-        return await self._hop(self._jobs)
+        return await self._run_sync(self._jobs)
 
     async def job(self, job_id: str) -> JobRow:
         """One of them.
@@ -141,7 +141,7 @@ class Jobs:
         """Do a job; whatever becomes of it is written down."""
         work = _Sync(self._storage, self._kbs, self._sync, self._clock, job, full=full)
         try:
-            job = await self._hop(work.run)
+            job = await self._run_sync(work.run)
         except PyriteError as error:
             job = replace(job, state="failed", error=error.public)
         except (trio.Cancelled, Exception) as error:
@@ -155,7 +155,7 @@ class Jobs:
         await self._put(job)
 
     async def _put(self, job: JobRow) -> None:
-        await self._hop(self._storage.put_job, replace(job, updated_at=self._clock()))
+        await self._run_sync(self._storage.put_job, replace(job, updated_at=self._clock()))
 
 
 class _Sync:

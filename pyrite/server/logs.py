@@ -18,8 +18,8 @@ import structlog
 from quart_trio import QuartTrio
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from pyrite.server.exchange import Exchange, listen
-from pyrite.settings import Settings
+from pyrite.config.settings import Settings
+from pyrite.server.middleware.request_log import RequestRecord, listen
 
 #: The product's own loggers, which follow the setting.
 _OWN = ("pyrite", "actors")
@@ -63,7 +63,7 @@ def configure(settings: Settings, environ: Mapping[str, str], stream: TextIO | N
     logging.getLogger("hypercorn.error").handlers.clear()
 
 
-def _log_exchange(exchange: Exchange) -> None:
+def _log_exchange(exchange: RequestRecord) -> None:
     level = logging.DEBUG if exchange.route in _ROUTINE else logging.INFO
     if exchange.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         level = logging.WARNING

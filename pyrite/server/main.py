@@ -21,15 +21,15 @@ from hypercorn.config import Config
 from hypercorn.trio import serve as serve_http
 
 from actors.pipeline import cause
+from pyrite.auth.authentication import check_bind
+from pyrite.config.settings import Settings
 from pyrite.encoders.choose import encoder_of
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import PyriteError
 from pyrite.server import logs
 from pyrite.server.app import create_app
-from pyrite.server.gate import check_bind
 from pyrite.server.node import Node
-from pyrite.server.supervisor import tell_supervisor
-from pyrite.settings import Settings
+from pyrite.server.systemd import tell_supervisor
 from pyrite.storage.sqlite.store import SqliteStorage
 
 _log = logging.getLogger("pyrite.server")
@@ -67,7 +67,7 @@ def hypercorn_config(settings: Settings, listening: socket.socket) -> Config:
     config.graceful_timeout = min(_LAST_REQUESTS_S, settings.grace_s / 2)
     config.websocket_ping_interval = _PING_S
     config.read_timeout = _SILENCE_S
-    # A client of the feed has little to say; `pyrite.server.websocket` caps it further.
+    # A client of the feed has little to say; `pyrite.server.feed.websocket` caps it further.
     config.websocket_max_message_size = 2**16
     config.keep_alive_timeout = _SILENCE_S
     config.errorlog = logging.getLogger("hypercorn.error")

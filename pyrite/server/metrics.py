@@ -9,25 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from quart import Response, current_app, request
-from quart_trio import QuartTrio
 
 from actors.fanout import HubStatistics
 from actors.messages import Statistics, WorkerState
 from pyrite import __version__
-from pyrite.server.current import KEY, node
-from pyrite.server.exchange import Exchange, listen
-from pyrite.server.security import requires
-from pyrite.services.tokens import Tier
+from pyrite.server.middleware.request_log import RequestRecord
 from pyrite.storage.protocol import Storage
-
-if TYPE_CHECKING:
-    from pyrite.server.node import Node
 
 #: Upper bounds, in seconds: of answers, of calls of the encoder, and of transactions.
 _ANSWERS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -73,7 +63,7 @@ class Metrics:
         )
         ProcessCollector(registry=self.registry)
 
-    def answered(self, exchange: Exchange) -> None:
+    def answered(self, exchange: RequestRecord) -> None:
         """A request has been answered."""
         if exchange.kind == "http":
             labels = exchange.method, exchange.route, str(exchange.status)
@@ -187,38 +177,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def install(app: QuartTrio) -> None:
-    """Observe requests, and serve ``GET /metrics``."""
-
-    def observe(exchange: Exchange) -> None:
-        # A lifespan may end, or fail, before there is a node.
-        served: Node | None = app.extensions.get(KEY)
-        if served is not None:
-            served.metrics.answered(exchange)
-
-    listen(app, observe)
-    app.add_url_rule("/metrics", "metrics", _metrics, methods=["GET"])
-
-
-@requires(Tier.READ)
-async def _metrics() -> Response:
-    """The metrics in the form that the scraper prefers."""
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    body = await node().hop(encode, scrape(node()))
-    return current_app.response_class(body, content_type=content_type)
-
-
-def scrape(served: Node) -> Scrape:
-    """What a node has to tell now; to be called on the Trio thread, and collected off it."""
-    return Scrape(
-        storage=served.storage,
-        database=served.settings.database_path,
-        now=served.clock(),
-        leads=served.leads,
-        worker=served.worker_state(),
-        listeners=served.feed.statistics(),
-        last_event=served.feed.last,
-        observed=served.metrics.registry,
-    )

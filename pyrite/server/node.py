@@ -1,7 +1,7 @@
 """Everything of the service but HTTP: the services, the feed, the jobs and the worker.
 
 There is one node in each process that serves. Of all these processes, one at a time has the
-right to embed (:mod:`pyrite.services.leadership`): its node runs the worker. A part that
+right to embed (:mod:`pyrite.embedding.leadership`): its node runs the worker. A part that
 crashes takes the whole node with it, and :meth:`Node.run` raises what went wrong: no API stays
 up over a dead pipeline.
 
@@ -25,23 +25,23 @@ import trio
 
 from actors.messages import Statistics
 from pyrite import __version__
+from pyrite.api.problems import ProblemError
+from pyrite.auth.tokens import TokenService
+from pyrite.config.live import LiveSettings
+from pyrite.config.settings import Settings
+from pyrite.embedding.leadership import Leadership
+from pyrite.embedding.service import EmbeddingService, status_dict
+from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.server.feed import Feed
+from pyrite.encoders.threads import PoliteQueries
+from pyrite.knowledge.service import KBService
+from pyrite.search.service import SearchService
+from pyrite.server.feed.follow import Feed
 from pyrite.server.jobs import Jobs
 from pyrite.server.metrics import Metrics
-from pyrite.server.problems import ProblemError
-from pyrite.services.embedding_service import EmbeddingService, status_dict
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.encoding_threads import PoliteQueries
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.folder_watch import FolderWatch
-from pyrite.services.kb_service import KBService
-from pyrite.services.leadership import Leadership
-from pyrite.services.live_settings import LiveSettings
-from pyrite.services.search import SearchService
-from pyrite.services.tokens import TokenService
-from pyrite.settings import Settings
 from pyrite.storage.protocol import Storage
+from pyrite.vault.sync import FolderSync
+from pyrite.vault.watch import FolderWatch
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -92,11 +92,11 @@ class Node:
         self.search = SearchService(storage, queries, settings, clock)
         self.tokens = TokenService(storage, clock)
         self.feed = Feed(
-            *(storage, self.hop),
+            *(storage, self.run_sync),
             buffer=settings.websocket_buffer,
             snapshot=lambda: status_dict(self.embedding.status()),
         )
-        self.jobs = Jobs(storage, self.kbs, self.sync, self.hop, clock=clock, wrote=self.wrote)
+        self.jobs = Jobs(storage, self.kbs, self.sync, self.run_sync, clock=clock, wrote=self.wrote)
         self.metrics = Metrics()
         self.closing = trio.Event()
         self.leadership = Leadership(storage, settings.leadership_s, clock)
@@ -108,12 +108,12 @@ class Node:
         self._worker: EmbeddingWorker | None = None
         self._token: trio.lowlevel.TrioToken | None = None
 
-    async def hop(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+    async def run_sync(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """The result of a function that blocks, called in a thread."""
         return await trio.to_thread.run_sync(function, *args, limiter=self._threads)
 
-    async def search_hop(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """As :meth:`hop`, one at a time: the search service keeps state between searches."""
+    async def run_search(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """As :meth:`run_sync`, one at a time: the search service keeps state between searches."""
         return await trio.to_thread.run_sync(function, *args, limiter=self._searching)
 
     def wrote(self) -> None:
@@ -173,7 +173,7 @@ class Node:
 
     async def _new_worker(self) -> EmbeddingWorker:
         # The file may have changed since this process began, a pause among what it says.
-        live = await self.hop(self._live.read)
+        live = await self.run_sync(self._live.read)
         grace_s = self.settings.grace_s * _WORKERS_GRACE
         return EmbeddingWorker(
             *(self.storage, self.encoder, replace(live, grace_s=grace_s), self.clock),

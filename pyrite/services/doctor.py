@@ -14,15 +14,15 @@ from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from pyrite import __version__
-from pyrite.addresses import is_loopback
-from pyrite.encoders.model_files import find
+from pyrite.config.addresses import is_loopback
+from pyrite.config.settings import Settings
+from pyrite.embedding.service import EmbeddingService
+from pyrite.encoders.local.model_files import find
 from pyrite.errors import ConfigError, ModelError, NewerDatabaseError, NotFoundError, StorageError
-from pyrite.services.embedding_service import EmbeddingService
-from pyrite.services.folder_sync import FolderSync
-from pyrite.settings import Settings
-from pyrite.storage.driver import WAL_RESET_FIXED, sqlite3
 from pyrite.storage.protocol import Storage
 from pyrite.storage.sqlite.connection import ASK_DOCTOR
+from pyrite.storage.sqlite.driver import WAL_RESET_FIXED, sqlite3
+from pyrite.vault.sync import FolderSync
 
 _PACKAGES = (
     *("trio", "sqlite-utils", "sentence-transformers", "transformers", "torch", "numpy"),
@@ -132,8 +132,8 @@ def model(settings: Settings) -> Iterator[Finding]:
 def remote_model(settings: Settings) -> Iterator[Finding]:
     """Whether the embedding server can be used, and whether its key is kept well."""
     # Imported only here: they bring an HTTP client.
-    from pyrite.encoders.remote import RemoteEncoder  # noqa: PLC0415
-    from pyrite.encoders.remote_options import options_of  # noqa: PLC0415
+    from pyrite.encoders.remote.encoder import RemoteEncoder  # noqa: PLC0415
+    from pyrite.encoders.remote.options import options_of  # noqa: PLC0415
 
     encoder = RemoteEncoder(options_of(settings))
     try:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from actors.messages import Event
-from pyrite.entries.link_targets import Named
+from pyrite.markdown.link_targets import Named
 from pyrite.storage.embedding_protocol import Embeddings
 from pyrite.storage.queue_protocol import ClaimedRows, ClaimRequest, Queue
 from pyrite.storage.records import (

@@ -5,13 +5,14 @@ Times are seconds since the epoch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from actors.lifecycle import Status
-from pyrite.entries.entry import Entry
-from pyrite.entries.files import FileStamp
-from pyrite.entries.links import Link, links_of
+from pyrite.markdown.entry import Entry
+from pyrite.markdown.links import Link, links_of
 
 #: Priorities of the queue: what a person waits for goes before what arrives in bulk.
 INTERACTIVE = 0
@@ -21,6 +22,24 @@ SUSPECT = 2
 
 #: The coarsest steps, in seconds, in which a file system counts time (FAT's are the longest).
 CLOCK_GRAIN_S = 2.0
+
+#: Knowledge base and id of an entry.
+Key: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What the file system says of a file: if none of it changed, its content did not either."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> FileStamp:
+        """Return the stamp in a stat result."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,6 @@ def product(tmp_path: Path) -> Iterator[Product]:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Path:
+def authentication(tmp_path: Path) -> Path:
     """No call of the model ends before this file is there, if the process is told of it."""
     return tmp_path / "gate"

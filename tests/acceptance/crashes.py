@@ -28,15 +28,15 @@ from pathlib import Path
 
 import trio
 
-from pyrite.entries.files import PreparedFile, read_file
-from pyrite.entries.scanning import scan
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
+from pyrite.config.settings import Settings
+from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.knowledge.service import KBService
 from pyrite.storage.sqlite.connection import Connections
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.entry_files import Draft, Edit
+from pyrite.vault.files import PreparedFile, read_file
+from pyrite.vault.scan import scan
+from pyrite.vault.sync import FolderSync
 from tests.fakes.encoder import FakeEncoder, embedding_of, texts_of
 
 KB = "notes"

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
-from pyrite.entries.chunks import Splitter
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
+from pyrite.config.settings import Settings
+from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
+from pyrite.knowledge.service import KBService
+from pyrite.markdown.chunks import Splitter
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.sync import FolderSync
 from tests.acceptance import crashes
 from tests.acceptance.pages import real_pages
 

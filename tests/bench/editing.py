@@ -14,15 +14,15 @@ import trio
 
 from actors.messages import WorkerState
 from pyrite.cli.context import make_encoder
+from pyrite.config.settings import Settings
+from pyrite.embedding.service import EmbeddingService
+from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.entries.chunks import Splitter
-from pyrite.services.embedding_service import EmbeddingService
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
+from pyrite.knowledge.service import KBService
+from pyrite.markdown.chunks import Splitter
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.entry_files import Draft, Edit
+from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table, percentile
 

@@ -24,17 +24,17 @@ import trio
 from sentence_transformers import SentenceTransformer
 
 from pyrite.cli.context import make_encoder
-from pyrite.encoders.model_files import find
+from pyrite.config.settings import Settings
+from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.encoders.local.model_files import find
+from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
-from pyrite.entries import document
-from pyrite.entries.chunks import Splitter
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
+from pyrite.knowledge.service import KBService
+from pyrite.markdown import document
+from pyrite.markdown.chunks import Splitter
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.entry_files import Draft
+from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table
 

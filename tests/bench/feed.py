@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from pyrite.server import wire
+from pyrite.server.feed import websocket_writer
 from tests.bench.report import Table, percentile
 from tests.fakes.node import FakeNode
 from tests.integration.live import Server, serving
@@ -60,13 +60,13 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
 @contextmanager
 def singly(wanted: bool) -> Iterator[None]:
     """Have every message sent for itself, if that is wanted."""
-    known = wire.WSStream
+    known = websocket_writer.WSStream
     if wanted:
-        wire.WSStream = type(None)  # type: ignore[misc,assignment]
+        websocket_writer.WSStream = type(None)  # type: ignore[misc,assignment]
     try:
         yield
     finally:
-        wire.WSStream = known  # type: ignore[misc]
+        websocket_writer.WSStream = known  # type: ignore[misc]
 
 
 @dataclass
@@ -134,7 +134,7 @@ async def singles(server: Server, clients: Clients, number: int) -> list[float]:
 async def deliver(server: Server, clients: Clients, events: int) -> float:
     """Seconds from the commit until the last client has the last event."""
     await clients.expect(events)
-    await server.node.hop(server.commit, events)
+    await server.node.run_sync(server.commit, events)
     committed = time.time()
     server.node.feed.wake()
     return await clients.said() - committed

@@ -25,7 +25,7 @@ from pyrite.neighbours.exact import ExactIndex
 from pyrite.neighbours.opening import AutoIndex, open_index
 from pyrite.neighbours.protocol import Ids, Matrix, NeighbourOptions, Vector
 from pyrite.neighbours.vectors import decoded, products, ranked
-from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.bench.report import Table, percentile
 

@@ -22,12 +22,12 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from actors.lifecycle import Status
-from pyrite.services.entry_files import Draft
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
+from pyrite.config.settings import Settings
+from pyrite.knowledge.service import KBService
 from pyrite.storage.records import Filters
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.entry_files import Draft
+from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table, percentile
 

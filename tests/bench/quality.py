@@ -18,16 +18,16 @@ import pytrec_eval
 import trio
 
 from pyrite.cli.context import make_encoder
+from pyrite.config.settings import Settings
+from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.services.query import Mode, SearchRequest
-from pyrite.services.search import SearchService
-from pyrite.settings import Settings
-from pyrite.storage.driver import sqlite3
+from pyrite.knowledge.service import KBService
+from pyrite.search.query import Mode, SearchRequest
+from pyrite.search.service import SearchService
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.sync import FolderSync
 from tests.bench import cisi
 from tests.bench.cisi import Collection, Document, Query
 from tests.bench.report import Table

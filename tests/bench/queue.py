@@ -13,11 +13,11 @@ import numpy as np
 from actors.lifecycle import RetryPolicy, Status, Transition
 from actors.messages import Chunk, Claim, Encoded, Piece, Span
 from actors.ports import Ending
-from pyrite.entries.chunks import digest_of
-from pyrite.entries.entry import Entry
-from pyrite.storage.driver import sqlite3
+from pyrite.markdown.chunks import digest_of
+from pyrite.markdown.entry import Entry
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import BULK, INTERACTIVE, FileRow, Record
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.bench.report import Table
 

@@ -25,7 +25,7 @@ import trio
 from trio_websocket import open_websocket_url
 
 from pyrite.cli.context import make_encoder
-from pyrite.settings import Settings
+from pyrite.config.settings import Settings
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table, percentile
 

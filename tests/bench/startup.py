@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrite.services.entry_files import Draft
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
+from pyrite.config.settings import Settings
+from pyrite.knowledge.service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.entry_files import Draft
 from tests.bench.report import Table
 
 COMMANDS = (

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
+from pyrite.config.settings import Settings
+from pyrite.knowledge.service import KBService
 from pyrite.storage.records import CLOCK_GRAIN_S
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import trio
 
 from pyrite.cli.context import make_encoder
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
+from pyrite.config.settings import Settings
+from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.knowledge.service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.entry_files import Draft
+from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
 from tests.bench.report import Table, percentile
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from actors.lifecycle import Embedded, Failed, RetryPolicy, Status, after
 from actors.messages import Chunk, Claim, Encoded, Piece, Span
 from actors.ports import Ending, Settled
-from pyrite.entries.entry import JSON, Entry
-from pyrite.entries.files import FileStamp, digest_of
+from pyrite.markdown.entry import JSON, Entry
 from pyrite.storage.protocol import ClaimRequest, Storage
-from pyrite.storage.records import INTERACTIVE, DueEntry, FileRow, Record
+from pyrite.storage.records import INTERACTIVE, DueEntry, FileRow, FileStamp, Record
+from pyrite.vault.files import digest_of
 
 DIMENSION = 4
 POLICY = RetryPolicy(max_attempts=3, base_s=10.0, jitter=0.0)

@@ -14,7 +14,7 @@ from tests.conformance.hands import chunks
 
 Key: TypeAlias = tuple[str, str]
 #: Type, knowledge base, entry, revision.
-Told: TypeAlias = tuple[str, str, str, int]
+ResponseDescription: TypeAlias = tuple[str, str, str, int]
 
 MOST_ATTEMPTS = 3
 #: Priorities: what somebody waits for, what nobody does, and what a worker held when it died.
@@ -56,7 +56,7 @@ class QueueModel:
     """Every entry and embedding there is, and what the feed must tell next."""
 
     rows: dict[Key, Row] = field(default_factory=dict)
-    told: list[Told] = field(default_factory=list)
+    told: list[ResponseDescription] = field(default_factory=list)
     #: By the text's hash: when it was encoded, as the number of that, and its vector.
     embeddings: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
     encoded: int = 0

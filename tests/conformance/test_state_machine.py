@@ -43,10 +43,10 @@ from hypothesis.stateful import (
 
 from actors.lifecycle import Embedded
 from actors.messages import Claim, Encoded, Piece
-from pyrite.entries.files import digest_of
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import BULK, EmbeddingState, WordQuery
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.files import digest_of
 from tests.conformance.hands import (
     LEASE_S,
     POLICY,

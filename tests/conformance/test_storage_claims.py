@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from actors.lifecycle import LEASE_EXPIRED, Status
-from pyrite.entries.entry import Entry
 from pyrite.errors import NotFoundError
+from pyrite.markdown.entry import Entry
 from pyrite.storage.protocol import ClaimedRows, Storage
 from pyrite.storage.records import BULK, INTERACTIVE, DueEntry, QueueCounts
 from tests.conformance.hands import (

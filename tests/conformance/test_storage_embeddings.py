@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from actors.messages import Encoded, Piece
-from pyrite.entries.files import digest_of
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Model
+from pyrite.vault.files import digest_of
 from tests.conformance.hands import Worker, chunks, delete, true_vectors, vectors, write
 
 

@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from actors.lifecycle import Status
-from pyrite.entries.entry import JSON, Entry
-from pyrite.entries.files import FileStamp
+from pyrite.markdown.entry import JSON, Entry
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import (
     BULK,
     CLOCK_GRAIN_S,
     FileRow,
+    FileStamp,
     Filters,
     QueueCounts,
     Record,

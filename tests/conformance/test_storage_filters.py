@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyrite.entries.entry import JSON
+from pyrite.markdown.entry import JSON
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import BULK, Filters, WordQuery
 from tests.conformance.conftest import Opener

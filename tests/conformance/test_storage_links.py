@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyrite.entries.link_targets import Named, lookup_key
-from pyrite.entries.links import Kind, Link, links_of
+from pyrite.markdown.link_targets import Named, lookup_key
+from pyrite.markdown.links import Kind, Link, links_of
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import BULK, LinkRow, Record
 from tests.conformance.hands import delete, entry, record, write

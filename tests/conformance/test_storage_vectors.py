@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from actors.lifecycle import Embedded
 from actors.messages import Claim, Encoded, Piece
-from pyrite.entries.files import digest_of
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import EmbeddingState, Filters, Passage
+from pyrite.vault.files import digest_of
 from tests.conformance.conftest import Opener
 from tests.conformance.hands import (
     Worker,

@@ -13,7 +13,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from actors.messages import Vector
 from actors.packing import BatchLimits
-from pyrite.entries.chunks import Splitter, Text
+from pyrite.markdown.chunks import Splitter, Text
 
 DIMENSION = 16
 

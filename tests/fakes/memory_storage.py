@@ -25,8 +25,8 @@ from actors.lifecycle import (
 )
 from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
-from pyrite.entries.link_targets import Named, aliases_of, lookup_key
 from pyrite.errors import ConflictError, NotFoundError
+from pyrite.markdown.link_targets import Named, aliases_of, lookup_key
 from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest, Watcher
 from pyrite.storage.records import (
     EmbeddingState,

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
-from pyrite.entries.entry import Entry
+from pyrite.markdown.entry import Entry
 from pyrite.storage.records import WordQuery
 
 K = TypeVar("K", bound=Hashable)

@@ -13,16 +13,16 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 
+from pyrite.auth.tokens import TokenService
+from pyrite.config.settings import Settings
+from pyrite.embedding.service import EmbeddingService
 from pyrite.errors import PyriteError
+from pyrite.knowledge.service import KBService
+from pyrite.search.service import SearchService
 from pyrite.server.jobs import Jobs
 from pyrite.server.metrics import Metrics
-from pyrite.services.embedding_service import EmbeddingService
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.services.search import SearchService
-from pyrite.services.tokens import TokenService
-from pyrite.settings import Settings
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.sync import FolderSync
 from tests.fakes.encoder import FakeEncoder
 
 T = TypeVar("T")
@@ -78,12 +78,14 @@ class FakeNode:
         self.writes = 0
         self._limiter = trio.CapacityLimiter(40)
         self._searching = trio.CapacityLimiter(1)
-        self.jobs = Jobs(self.storage, self.kbs, self.sync, self.hop, clock=clock, wrote=self.wrote)
+        self.jobs = Jobs(
+            self.storage, self.kbs, self.sync, self.run_sync, clock=clock, wrote=self.wrote
+        )
 
-    async def hop(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+    async def run_sync(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
 
-    async def search_hop(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+    async def run_search(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         return await trio.to_thread.run_sync(function, *args, limiter=self._searching)
 
     def wrote(self) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pyrite.cli import context
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.sqlite import connection
+from pyrite.storage.sqlite.driver import sqlite3
 from tests.integration import hands
 from tests.integration.hands import Product
 from tests.integration.shell import Shell

@@ -16,14 +16,14 @@ import trio
 
 from actors.lifecycle import Status
 from actors.messages import Statistics, Vector
-from pyrite.services.embedding_service import EmbeddingService
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.folder_sync import FolderSync
-from pyrite.services.kb_service import KBService
-from pyrite.settings import Settings
-from pyrite.storage.driver import sqlite3
+from pyrite.config.settings import Settings
+from pyrite.embedding.service import EmbeddingService
+from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.knowledge.service import KBService
 from pyrite.storage.records import Filters, KnowledgeBase, StoredEntry
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.sync import FolderSync
 from tests.fakes.encoder import FakeEncoder, embedding_of, texts_of
 
 KB = "notes"

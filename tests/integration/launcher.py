@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyrite.cli import context, embedding, progress
+from pyrite.cli import context, drain, progress
 from pyrite.cli.main import main
 from tests.fakes.encoder import FakeEncoder
 
@@ -65,6 +65,6 @@ if __name__ == "__main__":
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     encoder = encoder_of_environment()
     context.make_encoder = lambda settings: encoder
-    embedding._TICK_S = 0.01
+    drain._TICK_S = 0.01
     progress.PLAIN_EVERY_S = 0.0
     main()

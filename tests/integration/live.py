@@ -11,11 +11,12 @@ from hypercorn.trio import serve
 from quart_trio import QuartTrio
 from trio_websocket import WebSocketConnection
 
-from pyrite.server import problems, security, websocket
 from pyrite.server.current import KEY
-from pyrite.server.feed import Feed
-from pyrite.server.websocket import PATIENCE, Patience
-from pyrite.storage.sqlite import feed as rows
+from pyrite.server.feed import websocket
+from pyrite.server.feed.follow import Feed
+from pyrite.server.feed.websocket import PATIENCE, Patience
+from pyrite.server.middleware import problems, security
+from pyrite.storage.sqlite.tables import feed as rows
 from tests.fakes.node import FakeNode
 from tests.fakes.websockets import open_websocket
 
@@ -76,7 +77,7 @@ async def serving(
         problems.install(app)
         security.install(app)
         websocket.install(app, patience)
-    node.feed = Feed(node.storage, node.hop, buffer=node.settings.websocket_buffer)
+    node.feed = Feed(node.storage, node.run_sync, buffer=node.settings.websocket_buffer)
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.errorlog = None

@@ -12,13 +12,13 @@ from threading import Event, Thread
 
 import pytest
 
+from pyrite.auth.tokens import Tier, TokenService
 from pyrite.errors import BackupError, StorageError
-from pyrite.services.entry_files import Draft
-from pyrite.services.tokens import Tier, TokenService
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import WordQuery
 from pyrite.storage.sqlite import backup, connection, space
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.entry_files import Draft
 from tests.conformance.hands import write
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from actors.lifecycle import RetryPolicy
-from pyrite.entries.files import PreparedFile
 from pyrite.errors import NotFoundError, WriteError
-from pyrite.services.bulk import Fate
-from pyrite.services.entry_files import Draft
-from pyrite.services.kb_service import KBService
+from pyrite.knowledge.bulk import BulkStatus
+from pyrite.knowledge.service import KBService
 from pyrite.storage.protocol import ClaimRequest
+from pyrite.vault.entry_files import Draft
+from pyrite.vault.files import PreparedFile
 from tests.integration.hands import KB, Product
 
 
@@ -24,7 +24,7 @@ def drafts(number: int) -> list[Draft]:
 
 def test_each_is_a_file_an_index_row_and_a_queue_row(product: Product) -> None:
     creations = product.kbs.create_entries(KB, drafts(250))
-    assert {creation.fate for creation in creations} == {Fate.CREATED}
+    assert {creation.status for creation in creations} == {BulkStatus.CREATED}
     assert [creation.id for creation in creations][:2] == ["many/000", "many/001"]
     revisions = [creation.revision for creation in creations]
     assert revisions == sorted(set(revisions), key=lambda revision: revision or 0)
@@ -66,21 +66,21 @@ def test_one_that_cannot_be_created_keeps_no_other_from_it(
         Draft(title="", id="file/inside"),
         Draft(title="x", fields={"title": "y"}),
     ]
-    fates = [creation.fate for creation in product.kbs.create_entries(KB, given)]
-    assert fates[:6] == [
-        Fate.EXISTS,
-        Fate.EXISTS,
-        Fate.CREATED,
-        Fate.EXISTS,
-        Fate.INVALID,
-        Fate.FAILED,
+    statuses = [creation.status for creation in product.kbs.create_entries(KB, given)]
+    assert statuses[:6] == [
+        BulkStatus.EXISTS,
+        BulkStatus.EXISTS,
+        BulkStatus.CREATED,
+        BulkStatus.EXISTS,
+        BulkStatus.INVALID,
+        BulkStatus.FAILED,
     ]
-    assert fates[6] is not Fate.CREATED
-    assert fates[7] is Fate.INVALID
+    assert statuses[6] is not BulkStatus.CREATED
+    assert statuses[7] is BulkStatus.INVALID
     assert [stored.entry.id for stored in product.kbs.list_entries()] == ["good"]
     assert not list(product.folder.glob(".pyrite-*"))
     again = product.kbs.create_entries(KB, given)
-    assert [creation.fate for creation in again][2] is Fate.EXISTS
+    assert [creation.status for creation in again][2] is BulkStatus.EXISTS
 
 
 def test_why_is_told_without_a_path(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def test_a_transaction_that_fails_leaves_files_that_a_sync_finds(
         raise RuntimeError("power")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pyrite.storage.sqlite.entries.upsert", upsert)
+        patched.setattr("pyrite.storage.sqlite.tables.entries.upsert", upsert)
         with pytest.raises(RuntimeError):
             product.kbs.create_entries(KB, drafts(3))
     assert product.kbs.list_entries() == []

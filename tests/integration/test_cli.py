@@ -17,10 +17,10 @@ import pytest
 from pyrite import __version__
 from pyrite.cli import context
 from pyrite.cli.main import cli, main, run
+from pyrite.config.settings import Settings
 from pyrite.errors import ModelError, NotFoundError
-from pyrite.settings import Settings
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import Space
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.shell import Ran, Shell, poison
 

@@ -134,7 +134,11 @@ def test_what_takes_long_is_announced(notes: Shell, monkeypatch: pytest.MonkeyPa
 @pytest.mark.process
 def test_a_real_ctrl_c_while_it_embeds(product: Product, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    given = {"PYRITE_HOME": str(product.home), "PYRITE_MODEL": "fake", "LAUNCHER_GATE": str(gate)}
+    given = {
+        "PYRITE_HOME": str(product.home),
+        "PYRITE_MODEL": "fake",
+        "LAUNCHER_GATE": str(gate),
+    }
     with subprocess.Popen(
         [sys.executable, "-m", "tests.integration.launcher", "create", "--title", "A"],
         cwd=Path(__file__).parents[2],

@@ -9,16 +9,16 @@ from types import SimpleNamespace
 import pytest
 
 from actors.lifecycle import RetryPolicy
-from pyrite.encoders.model_files import DEFAULT_MODEL
+from pyrite.config.settings import Settings
+from pyrite.embedding.process import identity
+from pyrite.encoders.local.model_files import DEFAULT_MODEL
 from pyrite.services import doctor
 from pyrite.services.doctor import Finding, Level, examine
-from pyrite.services.entry_files import Draft
-from pyrite.services.process import identity
-from pyrite.settings import Settings
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import Space, WorkerRow
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product
 

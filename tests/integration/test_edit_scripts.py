@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pyrite.errors import PyriteError
-from pyrite.services.entry_files import Draft, Edit
+from pyrite.vault.entry_files import Draft, Edit
 from tests.fakes.encoder import FakeEncoder
 from tests.integration import hands
 from tests.integration.hands import KB, Product

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from actors.lifecycle import RetryPolicy
+from pyrite.embedding.cache import export_cache, import_cache
+from pyrite.embedding.service import DAY_S, EmbeddingService
 from pyrite.errors import CacheFileError
-from pyrite.services.embedding_cache import export_cache, import_cache
-from pyrite.services.embedding_service import DAY_S, EmbeddingService
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimRequest
+from pyrite.storage.sqlite.driver import sqlite3
+from pyrite.vault.entry_files import Draft, Edit
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product
 
@@ -98,7 +98,7 @@ def test_no_text_is_in_the_file(embedded: Product, file: Path) -> None:
 def test_progress_is_told(
     embedded: Product, elsewhere: Product, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrite.services.embedding_cache._PAGE", 20)
+    monkeypatch.setattr("pyrite.embedding.cache._PAGE", 20)
     said: list[tuple[int, int]] = []
     export_cache(embedded.storage, file, lambda *now: said.append(now))
     assert said == [(20, 60), (30, 60), (50, 60), (60, 60)]

@@ -15,12 +15,12 @@ import pytest
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Vector
 from actors.ports import EncoderUnavailableError, RefusedTextError
+from pyrite.embedding.process import identity, is_dead, process_started
+from pyrite.embedding.service import EmbeddingService, model_name, status_dict
 from pyrite.errors import ModelError, NotFoundError
-from pyrite.services.embedding_service import EmbeddingService, model_name, status_dict
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.process import identity, is_dead, process_started
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import Leader, WorkerRow
+from pyrite.vault.entry_files import Draft, Edit
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product
 

@@ -14,15 +14,15 @@ import trio
 from actors.lifecycle import LEASE_EXPIRED, RetryPolicy, Status
 from actors.messages import Event, Statistics, WorkerState
 from actors.packing import BatchLimits
+from pyrite.embedding import worker as worker_module
+from pyrite.embedding.process import identity
+from pyrite.embedding.queue import WorkerQueue
+from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.errors import ModelError
-from pyrite.services import embedding_worker
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.kb_service import KBService
-from pyrite.services.process import identity
-from pyrite.services.worker_queue import WorkerQueue
+from pyrite.knowledge.service import KBService
 from pyrite.storage.protocol import ClaimRequest, Storage
 from pyrite.storage.records import WorkerRow
+from pyrite.vault.entry_files import Draft, Edit
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
 
@@ -145,7 +145,7 @@ async def test_what_is_left_to_a_drain_at_its_end_is_embedded_by_it(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(product, 1)
-    close, late = embedding_worker._close, iter(["late", "later"])
+    close, late = worker._close, iter(["late", "later"])
 
     async def close_late(queue: WorkerQueue) -> None:
         for title in late:
@@ -155,7 +155,7 @@ async def test_what_is_left_to_a_drain_at_its_end_is_embedded_by_it(
             break
         await close(queue)
 
-    monkeypatch.setattr(embedding_worker, "_close", close_late)
+    monkeypatch.setattr(worker_module, "_close", close_late)
     assert (await worker(product).process_queue()).done == 3
     assert product.entry("later").embedding is Status.DONE
     assert product.embedding.live_worker() is None

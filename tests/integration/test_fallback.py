@@ -18,13 +18,13 @@ import trio
 from actors.lifecycle import Status
 from actors.messages import WorkerState
 from actors.ports import RefusedTextError
+from pyrite.embedding.fallback import Fallback, Handling, WriteOutcome
+from pyrite.embedding.process import identity, process_started
+from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.errors import ModelError
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft
-from pyrite.services.fallback import Aftermath, Course, Fallback
-from pyrite.services.process import identity, process_started
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import WorkerRow
+from pyrite.storage.sqlite.driver import sqlite3
+from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
 
@@ -116,28 +116,28 @@ class Case:
     """Who serves the database, and what follows."""
 
     given: Callable[[Product], object]
-    course: Course
+    handling: Handling
     warning: str | None = None
 
 
 CASES = {
-    "none": Case(nobody, Course.EMBED),
-    "in this process": Case(of_this_process, Course.WORKER),
-    "in another": Case(of_another, Course.WORKER),
-    "stale heartbeat": Case(partial(of_another, heartbeat_at=time.time() - 3600), Course.EMBED),
-    "dead process": Case(dead, Course.EMBED),
-    "of one knowledge base": Case(partial(of_another, kb=KB), Course.EMBED),
-    "stopping": Case(partial(of_another, state=WorkerState.STOPPING), Course.EMBED),
+    "none": Case(nobody, Handling.EMBED),
+    "in this process": Case(of_this_process, Handling.WORKER),
+    "in another": Case(of_another, Handling.WORKER),
+    "stale heartbeat": Case(partial(of_another, heartbeat_at=time.time() - 3600), Handling.EMBED),
+    "dead process": Case(dead, Handling.EMBED),
+    "of one knowledge base": Case(partial(of_another, kb=KB), Handling.EMBED),
+    "stopping": Case(partial(of_another, state=WorkerState.STOPPING), Handling.EMBED),
     "degraded": Case(
         partial(of_another, state=WorkerState.DEGRADED, reason="no model.bin"),
-        Course.WORKER,
+        Handling.WORKER,
         "no model.bin",
     ),
-    "paused": Case(paused, Course.PAUSED, "paused"),
+    "paused": Case(paused, Handling.PAUSED, "paused"),
 }
 
 
-def after(product: Product, encoder: FakeEncoder, *ids: str, **more: object) -> Aftermath:
+def after(product: Product, encoder: FakeEncoder, *ids: str, **more: object) -> WriteOutcome:
     fallback = Fallback(
         product.storage, lambda: encoder, product.embedding, lambda: product.settings
     )
@@ -152,15 +152,15 @@ def test_what_becomes_of_a_write(product: Product, case: Case, outcome: str) -> 
     encoder = OUTCOMES[outcome]()
     with case.given(product):  # type: ignore[attr-defined]
         result = after(product, encoder, written.id)
-    assert result.course is case.course
+    assert result.handling is case.handling
     expected, word = Status.PENDING, case.warning
-    if case.course is Course.EMBED:
+    if case.handling is Handling.EMBED:
         expected, word = EMBEDDED_HERE[outcome]
     else:
         # It was left to others: no model was touched.
         assert (encoder.calls, encoder.loads) == ([], 0)
     assert result.embedding is expected
-    assert result.interrupted == (case.course is Course.EMBED and outcome == "interruption")
+    assert result.interrupted == (case.handling is Handling.EMBED and outcome == "interruption")
     assert (result.warning is None) == (word is None)
     assert word is None or word in (result.warning or "")
     # Whatever came of it, the write stands, and what is not embedded is queued or has failed.
@@ -180,8 +180,8 @@ def test_what_was_left_queued_is_embedded_by_the_next(product: Product, outcome:
 def test_who_only_wants_it_queued_touches_no_model(product: Product) -> None:
     product.kbs.create_entry(KB, Draft("A", body="Text."))
     result = after(product, Away(), "a", embed=False)
-    assert (result.course, result.embedding, result.warning) == (
-        *(Course.QUEUE, Status.PENDING),
+    assert (result.handling, result.embedding, result.warning) == (
+        *(Handling.QUEUE, Status.PENDING),
         None,
     )
 
@@ -301,7 +301,7 @@ async def test_a_real_worker_of_this_process_does_it(product: Product) -> None:
                 await trio.sleep(0.001)
             product.kbs.create_entry(KB, Draft("A", body="Text."))
             result = after(product, Away(), "a")
-            assert (result.course, result.warning) == (Course.WORKER, None)
+            assert (result.handling, result.warning) == (Handling.WORKER, None)
             while product.status("a") is not Status.DONE:  # noqa: ASYNC110 - likewise
                 await trio.sleep(0.001)
             worker.stop()

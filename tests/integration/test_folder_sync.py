@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from actors.lifecycle import Status
-from pyrite.entries.files import ReadFile, read_file
 from pyrite.errors import NotFoundError
-from pyrite.services import folder_sync
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.folder_sync import FolderSync, SyncResult
+from pyrite.vault import sync as sync_module
+from pyrite.vault.entry_files import Draft, Edit
+from pyrite.vault.files import ReadFile, read_file
+from pyrite.vault.sync import FolderSync, SyncResult
 from tests.acceptance.pages import real_pages
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product, later, set_back
@@ -189,7 +189,7 @@ def test_where_nothing_changed_nothing_is_read(
         read.append(path)
         return read_file(root, path, max_bytes=max_bytes)
 
-    monkeypatch.setattr(folder_sync, "read_file", watched)
+    monkeypatch.setattr(sync_module, "read_file", watched)
     sync(product)
     assert read == []
     assert outcome(sync(product, full=True)) == {"unchanged": 1}
@@ -431,7 +431,7 @@ def after_reading(
             change(path)
         return found
 
-    monkeypatch.setattr(folder_sync, "read_file", read)
+    monkeypatch.setattr(sync_module, "read_file", read)
 
 
 def test_a_file_replaced_after_it_was_read_is_indexed_as_it_is(
@@ -543,7 +543,7 @@ def test_a_check_says_what_a_sync_would_find(product: Product, again: bool) -> N
 
 
 def test_progress_is_told_in_batches(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_sync, "_BATCH", 2)
+    monkeypatch.setattr(sync_module, "_BATCH", 2)
     for number in range(5):
         product.write(f"{number}.md", str(number))
     told: list[Sequence[int]] = []

@@ -20,11 +20,11 @@ from watchfiles import Change, awatch
 
 from actors.lifecycle import Status
 from pyrite.server.node import Node
-from pyrite.services import folder_watch
-from pyrite.services.entry_files import Draft
-from pyrite.services.folder_sync import SyncResult
-from pyrite.services.folder_watch import FolderWatch, by_folder
 from pyrite.storage.records import BULK, INTERACTIVE
+from pyrite.vault import watch as watch_module
+from pyrite.vault.entry_files import Draft
+from pyrite.vault.sync import SyncResult
+from pyrite.vault.watch import FolderWatch, by_folder
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
 
@@ -178,7 +178,7 @@ def test_hints_go_to_the_innermost_folder_and_hidden_ones_nowhere() -> None:
 async def test_a_knowledge_base_registered_meanwhile_is_followed(
     product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_watch, "_LOOK_S", 0.01)
+    monkeypatch.setattr(watch_module, "_LOOK_S", 0.01)
     more = tmp_path / "more"
     more.mkdir()
     (more / "old.md").write_text("old")
@@ -212,8 +212,8 @@ async def test_where_the_system_cannot_tell_folders_are_read(
             raise OSError(28, "No space left on device")
         return awatch(*paths, force_polling=True, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(folder_watch, "awatch", limited)
-    monkeypatch.setattr(folder_watch, "_READ_MS", 10)
+    monkeypatch.setattr(watch_module, "awatch", limited)
+    monkeypatch.setattr(watch_module, "_READ_MS", 10)
     async with following(product) as watch:
         product.write("a.md")
         await watch.until("a")

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from pyrite import config
-from pyrite.cli import embedding
-from pyrite.services.embedding_service import EmbeddingService
-from pyrite.services.process import identity
-from pyrite.settings import Settings
+from pyrite.cli import drain
+from pyrite.config import loading
+from pyrite.config.settings import Settings
+from pyrite.embedding.process import identity
+from pyrite.embedding.service import EmbeddingService
 from pyrite.storage.records import Leader, WorkerRow
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.hands import LONG
@@ -66,13 +66,13 @@ class Other:
 
 @pytest.fixture
 def other(notes: Shell, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(embedding, "_TICK_S", 0.001)
+    monkeypatch.setattr(drain, "_TICK_S", 0.001)
     for number in range(3):
         notes.ok("create", "--title", f"n{number}", "--body", f"text {number}", "--no-embed")
-    settings = config.load({"PYRITE_HOME": str(notes.home), "PYRITE_MODEL": notes.encoder.name})
+    settings = loading.load({"PYRITE_HOME": str(notes.home), "PYRITE_MODEL": notes.encoder.name})
     with closing(SqliteStorage(settings.database_path)) as storage:
         made = Other(settings, storage, notes)
-        monkeypatch.setattr(embedding, "note", made.hear)
+        monkeypatch.setattr(drain, "note", made.hear)
         made.lead()
         yield made
 
@@ -101,10 +101,10 @@ def test_it_takes_over_when_the_other_ends(
 ) -> None:
     def die() -> None:
         monkeypatch.setattr(
-            "pyrite.services.leadership.is_dead", lambda row: row.worker_id == ME.worker_id
+            "pyrite.embedding.leadership.is_dead", lambda row: row.worker_id == ME.worker_id
         )
 
-    monkeypatch.setattr(embedding, "is_dead", lambda row: how == "dies")
+    monkeypatch.setattr(drain, "is_dead", lambda row: how == "dies")
     other.when = {"following it": other.resign if how == "resigns" else die}
     result = notes.ok("index", "embed", "--json").json
     assert (result["embedded"], result["unfinished"]) == (3, 0)
@@ -118,11 +118,11 @@ def test_it_takes_over_when_the_other_ends(
 def test_it_follows_again_when_another_takes_the_right_back(
     notes: Shell, other: Other, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrite.services.leadership._RENEWALS", 1_000_000)
+    monkeypatch.setattr("pyrite.embedding.leadership._RENEWALS", 1_000_000)
     stopped = threading.Event()
-    stop_worker = embedding._Drain._stop_worker
+    stop_worker = drain._Drain._stop_worker
 
-    def stop(drain: embedding._Drain) -> None:
+    def stop(drain: drain._Drain) -> None:
         stop_worker(drain)
         stopped.set()
 
@@ -135,7 +135,7 @@ def test_it_follows_again_when_another_takes_the_right_back(
         assert stopped.wait(LONG)
         other.embed()
 
-    monkeypatch.setattr(embedding._Drain, "_stop_worker", stop)
+    monkeypatch.setattr(drain._Drain, "_stop_worker", stop)
     notes.encoder.fail = taken
     other.when = {"following it": other.resign}
     result = notes.ok("index", "embed", "--json").json
@@ -197,7 +197,7 @@ def test_ctrl_c_ends_only_the_following(
     notes: Shell, other: Other, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left: list[int] = []
-    monkeypatch.setattr(embedding.Drained, "leave", lambda self: left.append(self.exit_code))
+    monkeypatch.setattr(drain.Drained, "leave", lambda self: left.append(self.exit_code))
     other.when = {"following it": lambda: signal.raise_signal(signal.SIGINT)}
     out = notes("index", "embed").out
     assert out == f"stopped following by SIGINT: process {os.getpid()} goes on with 3 entries\n"

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.neighbours.opening import AutoIndex
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft
-from pyrite.services.query import Mode, SearchRequest
-from pyrite.services.search import SearchService
+from pyrite.search.query import Mode, SearchRequest
+from pyrite.search.service import SearchService
 from pyrite.storage.records import Filters
+from pyrite.vault.entry_files import Draft
 from tests.integration.hands import KB, Product, Words
 
 EXACT = 50
@@ -113,7 +113,7 @@ def test_a_small_base_has_no_graph(product: Product) -> None:
 async def test_a_server_builds_it_beside_its_work_and_says_how_far_it_is(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrite.services.graph_upkeep.LOOK_S", 0.002)
+    monkeypatch.setattr("pyrite.neighbours.upkeep.LOOK_S", 0.002)
     product.fill({f"n{n:03}": f"text {n}" for n in range(100)})
     serving = EmbeddingWorker(product.storage, Words(), product.tuned(exact_vectors=EXACT))
     with trio.fail_after(30):

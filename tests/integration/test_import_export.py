@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pyrite.entries.entry import Entry
-from pyrite.services import importing
-from pyrite.services.kb_service import KBService
+from pyrite.knowledge import importing
+from pyrite.knowledge.service import KBService
+from pyrite.markdown.entry import Entry
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.shell import Shell
 

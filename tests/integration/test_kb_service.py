@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from actors.lifecycle import Status
-from pyrite.entries import files
-from pyrite.entries.files import PreparedFile
 from pyrite.errors import (
     ConflictError,
     InvalidEntryError,
@@ -23,10 +21,12 @@ from pyrite.errors import (
     UnreadableFileError,
     WriteError,
 )
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.kb_service import KBService
+from pyrite.knowledge.service import KBService
 from pyrite.storage.records import Filters
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault import files
+from pyrite.vault.entry_files import Draft, Edit
+from pyrite.vault.files import PreparedFile
 from tests.integration.hands import KB, Product, set_back
 
 # Creating
@@ -306,7 +306,7 @@ def edits_meanwhile(
             change(path)
         return prepared
 
-    monkeypatch.setattr("pyrite.services.kb_service.prepare", prepare)
+    monkeypatch.setattr("pyrite.knowledge.service.prepare", prepare)
 
 
 def test_a_file_that_changes_between_read_and_write_is_not_overwritten(

@@ -15,23 +15,23 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.messages import WorkerState
-from pyrite.config_file import set_value, unset
+from pyrite.config.file import set_value, unset
+from pyrite.config.live import LiveSettings
+from pyrite.config.settings import Settings
+from pyrite.embedding import worker
+from pyrite.embedding.worker import EmbeddingWorker, PausedError
 from pyrite.encoders.choose import FastestEncoder
-from pyrite.encoders.openvino import OpenVinoEncoder
-from pyrite.encoders.prepare import NotPreparedError
-from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
-from pyrite.services import embedding_worker
-from pyrite.services.embedding_worker import EmbeddingWorker, PausedError
-from pyrite.services.entry_files import Draft
-from pyrite.services.live_settings import LiveSettings
-from pyrite.settings import Settings
+from pyrite.encoders.local.openvino import OpenVinoEncoder
+from pyrite.encoders.local.prepare import NotPreparedError
+from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
+from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
 
 
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_worker, "LOOK_S", 0.005)
+    monkeypatch.setattr(worker, "LOOK_S", 0.005)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -16,10 +16,10 @@ from httpx2 import AsyncClient
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from pyrite.auth.tokens import Tier, TokenService
 from pyrite.errors import ConfigError
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.http import serve_http
-from pyrite.services.tokens import Tier, TokenService
 from tests.integration.hands import LONG, Product, Words
 
 # Where a stream is cut short, the SDK's client leaves one to the garbage collector.

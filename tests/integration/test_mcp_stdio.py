@@ -18,7 +18,7 @@ import trio
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
 
-from pyrite.services.embedding_service import EmbeddingService
+from pyrite.embedding.service import EmbeddingService
 from tests.integration.hands import LONG, Product
 
 ROOT = Path(__file__).resolve().parents[2]

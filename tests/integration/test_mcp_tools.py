@@ -21,13 +21,13 @@ import pyrite
 from actors.lifecycle import Status
 from actors.messages import WorkerState
 from actors.ports import RefusedTextError
+from pyrite.auth.tokens import Tier
 from pyrite.errors import ModelError
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.resources import PAGE
 from pyrite.mcp.server import PyriteServer, instructions
 from pyrite.mcp.tools.indexing import MOST_EMBEDDED
-from pyrite.services.tokens import Tier
-from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.driver import sqlite3
 from tests.integration.hands import KB, LONG, Product, Words
 from tests.integration.test_fallback import row
 
@@ -357,7 +357,7 @@ async def test_hits_are_excerpts_with_what_says_how_fresh_they_are(product: Prod
 
 
 def _draft(title: str, body: str) -> Any:
-    from pyrite.services.entry_files import Draft  # noqa: PLC0415
+    from pyrite.vault.entry_files import Draft  # noqa: PLC0415
 
     return Draft(title, body=body)
 

@@ -15,13 +15,13 @@ import trio
 from actors.lifecycle import Status
 from actors.messages import WorkerState
 from actors.pipeline import cause
-from pyrite.config_file import set_value
+from pyrite.config.file import set_value
+from pyrite.embedding import leadership
+from pyrite.embedding.process import identity
+from pyrite.search.query import Mode, SearchRequest
 from pyrite.server.node import Node
-from pyrite.services import leadership
-from pyrite.services.entry_files import Draft
-from pyrite.services.process import identity
-from pyrite.services.query import Mode, SearchRequest
 from pyrite.storage.records import Leader
+from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
 
@@ -62,7 +62,9 @@ async def test_what_is_written_is_embedded_and_told(product: Product) -> None:
     async with running(serving):
         assert serving.leads
         with serving.feed.listening() as listener:
-            written = await serving.hop(serving.kbs.create_entry, KB, Draft("New", body="text"))
+            written = await serving.run_sync(
+                serving.kbs.create_entry, KB, Draft("New", body="text")
+            )
             seen: list[str] = []
             while "embed_complete" not in seen:
                 taken = await serving.feed.take(listener)
@@ -79,7 +81,7 @@ async def test_a_write_wakes_the_worker_at_once(product: Product) -> None:
     async with running(serving):
         for number in range(3):
             draft = Draft(f"n{number}", body=str(number))
-            written = await serving.hop(serving.kbs.create_entry, KB, draft)
+            written = await serving.run_sync(serving.kbs.create_entry, KB, draft)
             await until(lambda each=written.id: product.status(each) is Status.DONE)
 
 
@@ -102,14 +104,14 @@ async def test_of_two_one_embeds_and_the_other_takes_over(product: Product) -> N
             await until(lambda: first.worker_state() is not None)
             await nursery.start(second.run)
             # It is the other one that writes.
-            await second.hop(second.kbs.create_entry, KB, Draft("one", body="one"))
+            await second.run_sync(second.kbs.create_entry, KB, Draft("one", body="one"))
             await until(lambda: product.status("one") is Status.DONE)
             assert (first.leads, second.leads) == (True, False)
             assert [len(encoder.calls) for encoder in encoders] == [1, 0]
             first.stop()
             await until(lambda: second.worker_state() is not None)
             assert not first.leads
-            await second.hop(second.kbs.create_entry, KB, Draft("two", body="two"))
+            await second.run_sync(second.kbs.create_entry, KB, Draft("two", body="two"))
             await until(lambda: product.status("two") is Status.DONE)
             assert [len(encoder.calls) for encoder in encoders] == [1, 1]
             second.stop()
@@ -134,7 +136,7 @@ async def test_the_right_is_lost_and_won_again_as_often_as_it_may_be(
             assert serving.leadership.lost == time_lost
             product.storage.resign(other.worker_id)
             await until(lambda: serving.worker_state() is not None)
-        await serving.hop(serving.kbs.create_entry, KB, Draft("one", body="one"))
+        await serving.run_sync(serving.kbs.create_entry, KB, Draft("one", body="one"))
         await until(lambda: product.status("one") is Status.DONE)
     assert product.storage.leader() is None
 
@@ -143,7 +145,7 @@ async def test_the_feed_of_each_tells_what_the_other_did(product: Product) -> No
     first, second = node(product), node(product)
     async with running(first, second):
         with second.feed.listening() as listener:
-            await first.hop(first.kbs.create_entry, KB, Draft("New", body="text"))
+            await first.run_sync(first.kbs.create_entry, KB, Draft("New", body="text"))
             seen: list[str] = []
             while "embed_complete" not in seen:
                 seen += [message.type for message in await second.feed.take(listener)]
@@ -209,7 +211,7 @@ async def test_a_pause_that_began_before_it_led_is_kept(product: Product) -> Non
         set_value(product.settings.config_path, "paused", "true")
         first.stop()
         await until(lambda: second.worker_state() is not None)
-        await second.hop(second.kbs.create_entry, KB, Draft("one"))
+        await second.run_sync(second.kbs.create_entry, KB, Draft("one"))
 
         def paused() -> bool:
             state = second.worker_state()
@@ -233,6 +235,6 @@ async def test_a_search_loads_the_model_in_a_thread_that_stands_back(product: Pr
     encoder = Watched()
     serving = node(product, encoder)
     request = SearchRequest(query="text", mode=Mode.SEMANTIC)
-    found = await serving.search_hop(serving.search.search, request)
+    found = await serving.run_search(serving.search.search, request)
     assert [hit.id for hit in found.hits] == ["one"]
     assert nice == [19]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pyrite.errors import InvalidQueryError, NotFoundError
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.freshness import Freshness
-from pyrite.services.related import RelatedResult, related
-from pyrite.services.search import SearchService
+from pyrite.search.freshness import Freshness
+from pyrite.search.related import RelatedResult, related
+from pyrite.search.service import SearchService
 from pyrite.storage.protocol import EVERYTHING
 from pyrite.storage.records import Filters
+from pyrite.vault.entry_files import Draft, Edit
 from tests.integration.hands import KB, Product, Words
 
 

@@ -14,14 +14,14 @@ import trio
 
 from actors.messages import WorkerState
 from pyrite.cli import context
-from pyrite.encoders.remote import RemoteEncoder
-from pyrite.encoders.remote_options import Outside, RemoteOptions
+from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.encoders.remote.encoder import RemoteEncoder
+from pyrite.encoders.remote.options import Outside, RemoteOptions
 from pyrite.errors import ModelError
+from pyrite.search.query import Mode, SearchRequest
+from pyrite.search.service import SearchService
 from pyrite.services.doctor import Level, model
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft
-from pyrite.services.query import Mode, SearchRequest
-from pyrite.services.search import SearchService
+from pyrite.vault.entry_files import Draft
 from tests.fakes.embedding_server import (
     Asked,
     EmbeddingServer,

@@ -12,9 +12,9 @@ from urllib.parse import urljoin
 import pytest
 import trio
 
+from pyrite.auth.tokens import Tier
 from pyrite.server.app import create_app
-from pyrite.services.tokens import Tier
-from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.driver import sqlite3
 from tests.fakes.node import FakeNode
 
 
@@ -448,15 +448,15 @@ async def test_a_search_waits_for_a_write_without_a_thread(
 ) -> None:
     await client.create("ops/backups", **TEXT)
     looked = trio.Event()
-    real = client.node.hop
+    real = client.node.run_sync
 
-    async def hop(function: Callable[..., Any], *args: Any) -> Any:
+    async def run_sync(function: Callable[..., Any], *args: Any) -> Any:
         found = await real(function, *args)
         if getattr(function, "__name__", "") == "revision_status":
             looked.set()
         return found
 
-    monkeypatch.setattr(client.node, "hop", hop)
+    monkeypatch.setattr(client.node, "hop", run_sync)
     answers: list[Answer] = []
 
     async def search() -> None:

@@ -18,9 +18,9 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from trio.testing import wait_all_tasks_blocked
 
+from pyrite.auth.tokens import Tier
 from pyrite.server.app import create_app
-from pyrite.services.entry_files import Draft
-from pyrite.services.tokens import Tier
+from pyrite.vault.entry_files import Draft
 from tests.fakes.node import FakeNode
 
 #: No test waits so long unless something is wrong, in seconds.

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from actors.lifecycle import Status
-from pyrite.services.embedding_worker import EmbeddingWorker
-from pyrite.services.entry_files import Draft, Edit
+from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.vault.entry_files import Draft, Edit
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product, Words
 
@@ -197,8 +197,8 @@ def test_a_write_splits_nothing(product: Product, monkeypatch: pytest.MonkeyPatc
         raise AssertionError("this is the pipeline's work")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pyrite.services.worker_queue.Splitter", never)
-        patched.setattr("pyrite.entries.chunks.Splitter.split", never)
+        patched.setattr("pyrite.embedding.queue.Splitter", never)
+        patched.setattr("pyrite.markdown.chunks.Splitter.split", never)
         patched.setattr(FakeEncoder, "tokenizer", never)
         product.kbs.create_entry(KB, Draft("Long", body=text()))
         product.kbs.update_entry(KB, "long", Edit(body=text(PARAGRAPHS[1:])))

@@ -9,14 +9,14 @@ from dataclasses import replace
 import pytest
 
 from actors.messages import Vector
+from pyrite.embedding.service import EmbeddingService
 from pyrite.errors import InvalidQueryError, ModelError, NotFoundError
-from pyrite.services.embedding_service import EmbeddingService
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.freshness import Freshness, Outcome, pending
-from pyrite.services.query import Mode, SearchRequest
-from pyrite.services.ranking import POOL, fused, places, ranked
-from pyrite.services.search import Hit, SearchResult, SearchService
+from pyrite.search.freshness import Freshness, Outcome, pending
+from pyrite.search.query import Mode, SearchRequest
+from pyrite.search.ranking import POOL, fused, places, ranked
+from pyrite.search.service import Hit, SearchResult, SearchService
 from pyrite.storage.records import Filters
+from pyrite.vault.entry_files import Draft, Edit
 from tests.integration.hands import KB, LONG, Product, Words
 
 HYBRID, SEMANTIC, KEYWORD = Mode.HYBRID, Mode.SEMANTIC, Mode.KEYWORD

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from pyrite.services.tokens import Tier, TokenService
+from pyrite.auth.tokens import Tier, TokenService
 from pyrite.storage.records import TokenRow
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.shell import Shell

@@ -11,13 +11,13 @@ import time
 import pytest
 import trio
 
-from pyrite.cli import watch
+from pyrite.auth.tokens import Tier
+from pyrite.cli.commands import watch
 from pyrite.cli.main import run
 from pyrite.client import feed as client
 from pyrite.client.feed import Hearer, Wish, follow
 from pyrite.client.policy import RefusedError
-from pyrite.config import load
-from pyrite.services.tokens import Tier
+from pyrite.config.loading import load
 from tests.fakes.node import FakeNode
 from tests.integration.live import serving
 

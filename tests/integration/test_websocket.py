@@ -6,11 +6,11 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected
 
+from pyrite.auth.tokens import Tier
 from pyrite.server.app import create_app
-from pyrite.server.websocket import Patience
-from pyrite.server.wire import KEY
-from pyrite.services.entry_files import Draft
-from pyrite.services.tokens import Tier
+from pyrite.server.feed.websocket import Patience
+from pyrite.server.feed.websocket_writer import KEY
+from pyrite.vault.entry_files import Draft
 from tests.fakes.node import FakeNode
 from tests.integration.live import LIMIT_S, serving
 
@@ -63,7 +63,7 @@ async def test_a_write_is_heard_by_everybody(node):
     async with serving(node) as server, server.open() as one, server.open() as other:
         await hear(one, 1)
         await hear(other, 1)
-        await node.hop(node.kbs.create_entry, "notes", Draft("Backups"))
+        await node.run_sync(node.kbs.create_entry, "notes", Draft("Backups"))
         for socket in (one, other):
             while True:
                 (body,) = await hear(socket, 1)
@@ -208,7 +208,7 @@ async def test_one_that_is_removed_ends_nothing(node):
     node.add_kb("notes")
     async with serving(node) as server, server.open("?kb=notes") as socket:
         await hear(socket, 1)
-        await node.hop(node.kbs.remove_kb, "notes")
+        await node.run_sync(node.kbs.remove_kb, "notes")
         while (await hear(socket, 1))[0]["type"] != "kb_removed":
             pass
         server.commit(1)

@@ -15,14 +15,14 @@ import click
 import pytest
 
 import pyrite
-from pyrite import config
 from pyrite.cli.main import cli
-from pyrite.config import PREFIX
-from pyrite.entries import document
-from pyrite.entries.entry import Entry
-from pyrite.entries.links import Kind, links_of
-from pyrite.entries.scanning import scan
-from pyrite.settings import Settings
+from pyrite.config import loading
+from pyrite.config.loading import PREFIX
+from pyrite.config.settings import Settings
+from pyrite.markdown import document
+from pyrite.markdown.entry import Entry
+from pyrite.markdown.links import Kind, links_of
+from pyrite.vault.scan import scan
 
 HANDBOOK = Path(pyrite.__file__).parent / "handbook"
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,7 +165,7 @@ def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     blocks = BLOCK.findall(ENTRIES["reference/settings"].body)
     (example,) = (text for language, text in blocks if language == "toml")
     (tmp_path / "config.toml").write_text(example, encoding="utf-8")
-    settings = config.load({"PYRITE_HOME": str(tmp_path)})
+    settings = loading.load({"PYRITE_HOME": str(tmp_path)})
     for name, value in tomllib.loads(example).items():
         assert getattr(settings, name) == value
 

@@ -8,12 +8,12 @@ from typing import Annotated
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
-from pyrite.config import PREFIX
-from pyrite.config_file import set_value
+from pyrite.auth.tokens import Tier
+from pyrite.config.file import set_value
+from pyrite.config.loading import PREFIX
 from pyrite.mcp.catalog import tool
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.models import KnowledgeBaseName, Paused
-from pyrite.services.tokens import Tier
 
 Name = Annotated[
     str,
@@ -44,7 +44,7 @@ class Administering:
             added = self._desk.kbs.add_kb(name, folder)
             return KnowledgeBaseName(name=added.name, path=self._path(added.path))
 
-        return await self._desk.hop(run)
+        return await self._desk.run_sync(run)
 
     @tool("Forget a knowledge base", Tier.ADMIN, destructive=True)
     async def kb_remove(self, name: Name) -> KnowledgeBaseName:
@@ -55,17 +55,17 @@ class Administering:
             self._desk.kbs.remove_kb(known.name)
             return KnowledgeBaseName(name=known.name, path=self._path(known.path))
 
-        return await self._desk.hop(run)
+        return await self._desk.run_sync(run)
 
     @tool("Pause embedding", Tier.ADMIN, idempotent=True)
     async def index_pause(self) -> Paused:
         """Have workers claim nothing more until index_resume; writes stay queued meanwhile."""
-        return await self._desk.hop(lambda: self._pause(paused=True))
+        return await self._desk.run_sync(lambda: self._pause(paused=True))
 
     @tool("Resume embedding", Tier.ADMIN, idempotent=True)
     async def index_resume(self) -> Paused:
         """End the pause that index_pause began."""
-        return await self._desk.hop(lambda: self._pause(paused=False))
+        return await self._desk.run_sync(lambda: self._pause(paused=False))
 
     def _pause(self, *, paused: bool) -> Paused:
         variable = f"{PREFIX}PAUSED"

@@ -10,16 +10,15 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
+from pyrite.auth.tokens import Tier
 from pyrite.errors import NotFoundError
 from pyrite.mcp import advice, views
 from pyrite.mcp import parameters as given
 from pyrite.mcp.catalog import tool
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.models import EntryName, Retried, SyncAnswer
-from pyrite.services.fallback import Key
-from pyrite.services.folder_sync import Progress, SyncResult
-from pyrite.services.tokens import Tier
-from pyrite.storage.records import KnowledgeBase
+from pyrite.storage.records import Key, KnowledgeBase
+from pyrite.vault.sync import Progress, SyncResult
 
 #: Entries that one call embeds; a caller waits, and a larger number is a worker's business.
 MOST_EMBEDDED = 100
@@ -45,14 +44,16 @@ class Indexing:
         Needed only for files that were changed by something other than these tools.
         """
         desk = self._desk
-        only = await desk.hop(lambda: desk.only(kb))
-        known = [each for each in await desk.hop(desk.kbs.kbs) if not only or each.name in only]
+        only = await desk.run_sync(lambda: desk.only(kb))
+        known = [
+            each for each in await desk.run_sync(desk.kbs.kbs) if not only or each.name in only
+        ]
         results: list[SyncResult] = []
         errors: list[str] = []
         for each in known:
             report = _reporter(context, f"reading {each.name}")
             try:
-                results.append(await desk.hop(partial(_sync, desk, each, full, report)))
+                results.append(await desk.run_sync(partial(_sync, desk, each, full, report)))
             except _UnreadableError as error:
                 errors.append(error.text)
         changed = [(r.kb, i) for r in results for i in (*r.came, *r.updated)]
@@ -79,7 +80,7 @@ class Indexing:
             except NotFoundError as error:
                 raise ToolError(advice.not_failed(error)) from error
 
-        retried = await desk.hop(run)
+        retried = await desk.run_sync(run)
         queued, warning = await embedded(desk, retried)
         names = [EntryName(kb=name, id=entry_id) for name, entry_id in retried]
         return Retried(retried=names, queued=queued, warning=warning)
@@ -117,10 +118,14 @@ def _reporter(context: Context, message: str) -> Progress:
 
 async def embedded(desk: Desk, keys: list[Key]) -> tuple[int, str | None]:
     """See to entries that one call has queued; how many still wait in all, and a warning."""
-    aftermath = await desk.after(keys[:MOST_EMBEDDED])
-    counts = await desk.hop(desk.storage.counts)
-    warning = None if aftermath.warning is None else desk.told(aftermath.warning)
-    if warning is None and counts.unfinished and await desk.hop(desk.embedding.live_worker) is None:
+    outcome = await desk.after(keys[:MOST_EMBEDDED])
+    counts = await desk.run_sync(desk.storage.counts)
+    warning = None if outcome.warning is None else desk.told(outcome.warning)
+    if (
+        warning is None
+        and counts.unfinished
+        and await desk.run_sync(desk.embedding.live_worker) is None
+    ):
         warning = (
             f"{counts.unfinished} entries wait and no worker is running: the person can start "
             "`pyrite serve` or run `pyrite index embed`; until then words find them"

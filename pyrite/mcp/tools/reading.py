@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 
 from mcp.server.mcpserver.exceptions import ToolError
 
+from pyrite.auth.tokens import Tier
+from pyrite.embedding.service import status_dict
 from pyrite.mcp import advice, views
 from pyrite.mcp import parameters as given
 from pyrite.mcp.catalog import tool
@@ -22,10 +24,8 @@ from pyrite.mcp.models import (
     SearchAnswer,
     StatusAnswer,
 )
-from pyrite.services.embedding_service import status_dict
-from pyrite.services.links import LinkService
-from pyrite.services.query import Mode, SearchRequest
-from pyrite.services.tokens import Tier
+from pyrite.search.links import LinkService
+from pyrite.search.query import Mode, SearchRequest
 
 
 class Reading:
@@ -37,7 +37,7 @@ class Reading:
     @tool("List knowledge bases", Tier.READ)
     async def kb_list(self) -> KnowledgeBaseList:
         """List the knowledge bases, with how many entries each has and can be found by meaning."""
-        return await self._desk.hop(self._kb_list)
+        return await self._desk.run_sync(self._kb_list)
 
     def _kb_list(self) -> KnowledgeBaseList:
         desk = self._desk
@@ -90,11 +90,11 @@ class Reading:
             request.check()
             return request
 
-        request = await desk.hop(asked)
+        request = await desk.run_sync(asked)
         waited = None
         if wait_for is not None and request.mode is not Mode.KEYWORD:
             waited = await desk.wait(wait_for, timeout)
-        result = await desk.search_hop(lambda: desk.search.search(request))
+        result = await desk.run_search(lambda: desk.search.search(request))
         return views.search_answer(replace(result, waited=waited), desk.told)
 
     @tool("Read an entry", Tier.READ)
@@ -124,8 +124,8 @@ class Reading:
                 first, end = max(start, found[0]), max(start, found[1])
             return views.entry_text(stored, first, end, max_characters)
 
-        about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
-        return await self._desk.hop(run, about)
+        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
+        return await self._desk.run_sync(run, about)
 
     @tool("List entries", Tier.READ)
     async def entry_list(
@@ -147,7 +147,7 @@ class Reading:
             page = [views.entry_info(stored) for stored in found[:limit]]
             return EntryPage(entries=page, more=len(found) > limit)
 
-        return await self._desk.hop(run)
+        return await self._desk.run_sync(run)
 
     @tool("Find related entries", Tier.READ)
     async def related(
@@ -166,7 +166,7 @@ class Reading:
 
         def run() -> RelatedAnswer:
             # Imported only here: it brings numpy, which a session without it does not need.
-            from pyrite.services.related import related  # noqa: PLC0415
+            from pyrite.search.related import related  # noqa: PLC0415
 
             desk = self._desk
             filters = given.filters(desk.only(kbs), type, tags, since, until, fields)
@@ -174,8 +174,8 @@ class Reading:
             near = desk.search.neighbourhood()
             return views.related_answer(related(desk.storage, near, (about.kb, id), filters, limit))
 
-        about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
-        return await self._desk.search_hop(run, about)
+        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
+        return await self._desk.run_search(run, about)
 
     @tool("List links", Tier.READ)
     async def links(
@@ -201,9 +201,9 @@ class Reading:
             return views.links_answer(found.links, found.backlinks, limit, offset)
 
         if id is None:
-            return await self._desk.hop(dangling)
-        about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
-        return await self._desk.hop(lambda: both(about), about)
+            return await self._desk.run_sync(dangling)
+        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
+        return await self._desk.run_sync(lambda: both(about), about)
 
     def _link_service(self) -> LinkService:
         return LinkService(self._desk.storage, self._desk.kbs, self._desk.settings)
@@ -216,7 +216,7 @@ class Reading:
             only = next(iter(self._desk.only(kb)), None)
             return StatusAnswer.model_validate(status_dict(self._desk.embedding.status(only)))
 
-        return await self._desk.hop(run)
+        return await self._desk.run_sync(run)
 
     @tool("List failures", Tier.READ)
     async def embed_failures(self, kb: given.OnlyKB = None, limit: given.Limit = 50) -> FailureList:
@@ -232,4 +232,4 @@ class Reading:
             failures = [FailureInfo(**row) for row in rows]
             return FailureList(failures=failures, more=len(found) > limit)
 
-        return await self._desk.hop(run)
+        return await self._desk.run_sync(run)

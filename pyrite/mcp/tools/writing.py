@@ -7,16 +7,16 @@ from typing import Annotated, Any
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field, JsonValue
 
-from pyrite.entries.entry import DEFAULT_TYPE, Entry, check_extra
-from pyrite.entries.paths import slug
+from pyrite.auth.tokens import Tier
+from pyrite.knowledge.service import WriteResult
+from pyrite.markdown.entry import DEFAULT_TYPE, Entry, check_extra
+from pyrite.markdown.ids import slug
 from pyrite.mcp import parameters as given
 from pyrite.mcp import views
 from pyrite.mcp.catalog import tool
 from pyrite.mcp.desk import About, Desk
 from pyrite.mcp.models import Deleted, Written
-from pyrite.services.entry_files import Draft, Edit
-from pyrite.services.kb_service import WriteResult
-from pyrite.services.tokens import Tier
+from pyrite.vault.entry_files import Draft, Edit
 
 
 class Writing:
@@ -58,9 +58,9 @@ class Writing:
             body=body,
             fields=fields or {},
         )
-        name = await self._desk.hop(lambda: self._desk.kb_named(kb))
+        name = await self._desk.run_sync(lambda: self._desk.kb_named(kb))
         about = About(name, slug(title) if id is None else id)
-        result = await self._desk.hop(lambda: self._desk.kbs.create_entry(name, draft), about)
+        result = await self._desk.run_sync(lambda: self._desk.kbs.create_entry(name, draft), about)
         return await self._told(result)
 
     @tool("Change an entry", Tier.WRITE, destructive=True)
@@ -109,8 +109,8 @@ class Writing:
             kbs = self._desk.kbs
             return kbs.update_entry(about.kb, id, edit, expected_revision=if_revision)
 
-        about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
-        return await self._told(await self._desk.hop(run, about))
+        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
+        return await self._told(await self._desk.run_sync(run, about))
 
     @tool("Delete an entry", Tier.WRITE, destructive=True)
     async def entry_delete(
@@ -122,12 +122,12 @@ class Writing:
             self._desk.kbs.delete_entry(about.kb, id, expected_revision=if_revision)
             return Deleted(kb=about.kb, id=id, deleted=True)
 
-        about = About(await self._desk.hop(lambda: self._desk.kb_named(kb)), id)
-        return await self._desk.hop(run, about)
+        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
+        return await self._desk.run_sync(run, about)
 
     async def _told(self, result: WriteResult) -> Written:
-        aftermath = await self._desk.after([(result.kb, result.id)])
-        return views.written(result, aftermath, self._desk.told)
+        outcome = await self._desk.after([(result.kb, result.id)])
+        return views.written(result, outcome, self._desk.told)
 
 
 def joined(body: str, more: str) -> str:

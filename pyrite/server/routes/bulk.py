@@ -5,15 +5,15 @@ from __future__ import annotations
 import trio
 from quart import Blueprint, Response
 
-from pyrite.server import answers
+from pyrite.api import answers
+from pyrite.api.parameters import NewEntries
+from pyrite.auth.permissions import requires
+from pyrite.auth.tokens import Tier
+from pyrite.knowledge.bulk import BulkStatus, Creation
 from pyrite.server.current import node
-from pyrite.server.marks import requires
-from pyrite.server.operations import Operation, Told, operation, reply
-from pyrite.server.routes import examples
+from pyrite.server.openapi import examples
+from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 from pyrite.server.routes.entries import TAG
-from pyrite.server.schemas import NewEntries
-from pyrite.services.bulk import Creation, Fate
-from pyrite.services.tokens import Tier
 
 #: Such requests in work at a time; the others wait, so that files and threads last.
 _AT_A_TIME = 4
@@ -29,7 +29,7 @@ _turns = trio.Semaphore(_AT_A_TIME)
         "create_entries",
         TAG,
         {
-            200: Told(
+            200: ResponseDescription(
                 "What became of each.",
                 answers.BulkResults,
                 example={
@@ -68,16 +68,16 @@ async def create_entries(kb: str, *, data: NewEntries) -> Response:
     served = node()
     drafts = [entry.draft(entry.id) for entry in data.entries]
     async with _turns:
-        creations = await served.hop(served.kbs.create_entries, kb, drafts)
-    created = sum(creation.fate is Fate.CREATED for creation in creations)
+        creations = await served.run_sync(served.kbs.create_entries, kb, drafts)
+    created = sum(creation.status is BulkStatus.CREATED for creation in creations)
     return reply({"created": created, "results": [_as_dict(each) for each in creations]})
 
 
 def _as_dict(creation: Creation) -> dict[str, object]:
     return {
-        "status": creation.fate.value,
+        "status": creation.status.value,
         "id": creation.id,
         "revision": creation.revision,
-        "embedding": "pending" if creation.fate is Fate.CREATED else None,
+        "embedding": "pending" if creation.status is BulkStatus.CREATED else None,
         "error": None if creation.error is None else creation.error.public,
     }

@@ -8,28 +8,29 @@ from urllib.parse import quote
 from quart import Blueprint, Response, request
 from werkzeug.datastructures import ETags
 
+from pyrite.api import answers
+from pyrite.api.entry_json import entry_dict
+from pyrite.api.parameters import EntryPatch, EntryText, ListParameters, NewEntry
+from pyrite.auth.permissions import requires
+from pyrite.auth.tokens import Tier
 from pyrite.errors import NotFoundError
-from pyrite.server import answers, conditions
-from pyrite.server.conditions import etag
+from pyrite.knowledge.replacing import merging, replacing
+from pyrite.knowledge.service import KBService, WriteResult
 from pyrite.server.current import node
-from pyrite.server.marks import requires
-from pyrite.server.operations import (
+from pyrite.server.openapi import examples
+from pyrite.server.openapi.operations import (
     JSON,
     MERGE_PATCH,
     Operation,
-    Told,
+    ResponseDescription,
     nothing,
     operation,
     reply,
 )
-from pyrite.server.routes import examples
-from pyrite.server.schemas import EntryPatch, EntryText, ListParameters, NewEntry
-from pyrite.services.entry_files import Editor
-from pyrite.services.entry_json import entry_dict
-from pyrite.services.kb_service import KBService, WriteResult
-from pyrite.services.replacing import merging, replacing
-from pyrite.services.tokens import Tier
+from pyrite.server.routes import preconditions
+from pyrite.server.routes.preconditions import etag
 from pyrite.storage.records import StoredEntry
+from pyrite.vault.entry_files import Editor
 
 TAG = "entries"
 
@@ -46,7 +47,7 @@ blueprint = Blueprint("entries", __name__)
         "list_entries",
         TAG,
         {
-            200: Told(
+            200: ResponseDescription(
                 "Entries, and whether there are more.",
                 answers.Entries,
                 {"Link": "The next page, with `rel=next`, where there is one."},
@@ -65,7 +66,7 @@ async def list_entries(kb: str, *, query_args: ListParameters) -> Response:
     """
     served, filters = node(), query_args.filters(kb)
     limit, offset = query_args.limit, query_args.offset
-    found = await served.hop(
+    found = await served.run_sync(
         lambda: served.kbs.list_entries(filters, limit=limit + 1, offset=offset)
     )
     more = len(found) > limit
@@ -90,7 +91,7 @@ def next_page(offset: int) -> str:
         "create_entry",
         TAG,
         {
-            201: Told(
+            201: ResponseDescription(
                 "It is written, durably, and queued for embedding.",
                 answers.Written,
                 {"Location": "Where it is.", **_ETAG},
@@ -110,7 +111,7 @@ async def create_entry(kb: str, *, data: NewEntry) -> Response:
     `GET /api/search?wait_for=REVISION`, or follow `/ws`.
     """
     served = node()
-    result = await served.hop(served.kbs.create_entry, kb, data.draft(data.id))
+    result = await served.run_sync(served.kbs.create_entry, kb, data.draft(data.id))
     return _written(result, created=True)
 
 
@@ -121,8 +122,8 @@ async def create_entry(kb: str, *, data: NewEntry) -> Response:
         "get_entry",
         TAG,
         {
-            200: Told("The entry.", answers.Entry, _ETAG, example=examples.ENTRY),
-            304: Told("It is still at that revision.", headers=_ETAG),
+            200: ResponseDescription("The entry.", answers.Entry, _ETAG, example=examples.ENTRY),
+            304: ResponseDescription("It is still at that revision.", headers=_ETAG),
         },
         problems=(404,),
         headers={"If-None-Match": "An ETag: answer only if the entry is at another revision."},
@@ -135,7 +136,7 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
     of that.
     """
     served = node()
-    stored = await served.hop(served.kbs.get_entry, kb, id)
+    stored = await served.run_sync(served.kbs.get_entry, kb, id)
     headers = {"ETag": etag(stored.revision)}
     if _given("If-None-Match") and request.if_none_match.contains_weak(str(stored.revision)):
         return nothing(HTTPStatus.NOT_MODIFIED, headers)
@@ -149,8 +150,10 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
         "put_entry",
         TAG,
         {
-            200: Told("It is written.", answers.Written, _ETAG, example=examples.WRITTEN),
-            201: Told(
+            200: ResponseDescription(
+                "It is written.", answers.Written, _ETAG, example=examples.WRITTEN
+            ),
+            201: ResponseDescription(
                 "It is written, and was not there before.",
                 answers.Written,
                 {"Location": "Where it is.", **_ETAG},
@@ -180,15 +183,15 @@ async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: 
         present = _find(served.kbs, kb, id)
         if present is None:
             if match is not None:
-                raise conditions.not_there(id)
+                raise preconditions.not_there(id)
             return served.kbs.create_entry(kb, data.draft(id)), True
         if none is not None and none.contains_weak(str(present.revision)):
-            raise conditions.moved_on(present.revision)
-        expected = conditions.expected_revision(match, present.revision)
+            raise preconditions.moved_on(present.revision)
+        expected = preconditions.expected_revision(match, present.revision)
         edit = replacing(data.draft(id))
         return served.kbs.update_entry(kb, id, edit, expected_revision=expected), False
 
-    result, created = await served.hop(put)
+    result, created = await served.run_sync(put)
     return _written(result, created=created)
 
 
@@ -198,7 +201,11 @@ async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: 
     Operation(
         "patch_entry",
         TAG,
-        {200: Told("It is written.", answers.Written, _ETAG, example=examples.WRITTEN)},
+        {
+            200: ResponseDescription(
+                "It is written.", answers.Written, _ETAG, example=examples.WRITTEN
+            )
+        },
         problems=(404, 409, 412, 422, 428),
         body=EntryPatch,
         body_example={"summary": "How long we keep copies", "fields": {"reviewed": None}},
@@ -217,10 +224,10 @@ async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noq
 
     def patch() -> WriteResult:
         present = served.kbs.get_entry(kb, id)
-        expected = conditions.expected_revision(match, present.revision)
+        expected = preconditions.expected_revision(match, present.revision)
         return served.kbs.update_entry(kb, id, edit, expected_revision=expected)
 
-    return _written(await served.hop(patch), created=False)
+    return _written(await served.run_sync(patch), created=False)
 
 
 @blueprint.delete("/kbs/<kb>/entries/<path:id>")
@@ -229,7 +236,7 @@ async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noq
     Operation(
         "delete_entry",
         TAG,
-        {204: Told("It is deleted.")},
+        {204: ResponseDescription("It is deleted.")},
         problems=(404, 409, 412, 422, 428),
         headers=_IF_MATCH,
     )
@@ -243,10 +250,10 @@ async def delete_entry(kb: str, id: str) -> Response:  # noqa: A002
 
     def delete() -> None:
         present = served.kbs.get_entry(kb, id)
-        expected = conditions.expected_revision(match, present.revision)
+        expected = preconditions.expected_revision(match, present.revision)
         served.kbs.delete_entry(kb, id, expected_revision=expected)
 
-    await served.hop(delete)
+    await served.run_sync(delete)
     return nothing()
 
 
@@ -278,4 +285,4 @@ def _given(header: str) -> bool:
 
 
 def _if_match() -> ETags | None:
-    return conditions.if_match(request.headers.get("If-Match", ""))
+    return preconditions.if_match(request.headers.get("If-Match", ""))

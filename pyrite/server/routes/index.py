@@ -7,18 +7,18 @@ from http import HTTPStatus
 
 from quart import Blueprint, Response
 
-from pyrite import config_file
-from pyrite.config import PREFIX
-from pyrite.redaction import without_paths
-from pyrite.server import index_answers as answers
+from pyrite.api import index_answers as answers
+from pyrite.api.parameters import FailureParameters, KBParameter, RetryOrder, SyncOrder
+from pyrite.api.problems import ProblemError
+from pyrite.auth.permissions import requires
+from pyrite.auth.tokens import Tier
+from pyrite.config import file
+from pyrite.config.loading import PREFIX
+from pyrite.config.redaction import without_paths
+from pyrite.embedding.service import EmbedStatus, status_dict
 from pyrite.server.current import node
-from pyrite.server.marks import requires
-from pyrite.server.operations import Operation, Told, operation, reply
-from pyrite.server.problems import ProblemError
-from pyrite.server.routes import examples
-from pyrite.server.schemas import FailureParameters, KBParameter, RetryOrder, SyncOrder
-from pyrite.services.embedding_service import EmbedStatus, status_dict
-from pyrite.services.tokens import Tier
+from pyrite.server.openapi import examples
+from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 from pyrite.storage.records import Failure, JobRow
 
 TAG = "index"
@@ -33,7 +33,7 @@ blueprint = Blueprint("index", __name__)
         "start_sync",
         TAG,
         {
-            202: Told(
+            202: ResponseDescription(
                 "The job that does it.",
                 answers.Job,
                 {"Location": "Where to ask how far it is."},
@@ -62,7 +62,7 @@ async def start_sync(*, data: SyncOrder) -> Response:
     Operation(
         "list_jobs",
         TAG,
-        {200: Told("The jobs.", answers.Jobs, example={"jobs": [examples.JOB]})},
+        {200: ResponseDescription("The jobs.", answers.Jobs, example={"jobs": [examples.JOB]})},
     )
 )
 async def list_jobs() -> Response:
@@ -79,7 +79,7 @@ async def list_jobs() -> Response:
     Operation(
         "get_job",
         TAG,
-        {200: Told("The job.", answers.Job, example=examples.JOB)},
+        {200: ResponseDescription("The job.", answers.Job, example=examples.JOB)},
         problems=(404,),
     )
 )
@@ -97,7 +97,11 @@ async def get_job(job_id: str) -> Response:
     Operation(
         "get_embed_status",
         TAG,
-        {200: Told("Where it stands.", answers.EmbedStatus, example=examples.EMBED_STATUS)},
+        {
+            200: ResponseDescription(
+                "Where it stands.", answers.EmbedStatus, example=examples.EMBED_STATUS
+            )
+        },
         problems=(404, 422),
         query=KBParameter,
     )
@@ -115,7 +119,7 @@ async def embed_status(*, query_args: KBParameter) -> Response:
             served.kbs.kb(kb)
         return served.embedding.status(kb)
 
-    return reply(status_dict(await served.hop(status)))
+    return reply(status_dict(await served.run_sync(status)))
 
 
 @blueprint.get("/index/embed-failures")
@@ -125,7 +129,7 @@ async def embed_status(*, query_args: KBParameter) -> Response:
         "list_embed_failures",
         TAG,
         {
-            200: Told(
+            200: ResponseDescription(
                 "What has failed.",
                 answers.Failures,
                 example={"failures": [examples.FAILURE], "more": False},
@@ -147,7 +151,7 @@ async def embed_failures(*, query_args: FailureParameters) -> Response:
             served.kbs.kb(kb)
         return served.embedding.failures(kb, limit + 1)
 
-    found = await served.hop(failures)
+    found = await served.run_sync(failures)
     return reply(
         {"failures": [_failure(each) for each in found[:limit]], "more": len(found) > limit}
     )
@@ -160,7 +164,7 @@ async def embed_failures(*, query_args: FailureParameters) -> Response:
         "retry_embedding",
         TAG,
         {
-            200: Told(
+            200: ResponseDescription(
                 "What is queued again.",
                 answers.Retried,
                 example={"retried": [{"kb": "notes", "id": "ops/odd"}]},
@@ -187,7 +191,7 @@ async def retry_embedding(*, data: RetryOrder) -> Response:
         served.wrote()
         return retried
 
-    retried = await served.hop(retry)
+    retried = await served.run_sync(retry)
     return reply({"retried": [{"kb": kb, "id": entry_id} for kb, entry_id in retried]})
 
 
@@ -197,7 +201,7 @@ async def retry_embedding(*, data: RetryOrder) -> Response:
     Operation(
         "pause_embedding",
         TAG,
-        {200: Told("It is paused.", answers.PauseState, example={"paused": True})},
+        {200: ResponseDescription("It is paused.", answers.PauseState, example={"paused": True})},
         problems=(409,),
     )
 )
@@ -216,7 +220,7 @@ async def pause_embedding() -> Response:
     Operation(
         "resume_embedding",
         TAG,
-        {200: Told("It goes on.", answers.PauseState, example={"paused": False})},
+        {200: ResponseDescription("It goes on.", answers.PauseState, example={"paused": False})},
         problems=(409,),
     )
 )
@@ -240,9 +244,9 @@ async def _set_paused(*, paused: bool) -> Response:
         )
     path = served.settings.config_path
     if paused:
-        await served.hop(config_file.set_value, path, "paused", "true")
+        await served.run_sync(file.set_value, path, "paused", "true")
     else:
-        await served.hop(config_file.unset, path, "paused")
+        await served.run_sync(file.unset, path, "paused")
     served.wrote()
     return reply({"paused": paused})
 

@@ -9,15 +9,21 @@ from urllib.parse import quote
 
 from quart import Blueprint, Response
 
+from pyrite.api import answers
+from pyrite.api.parameters import NewKB
+from pyrite.auth.permissions import requires
+from pyrite.auth.tokens import Tier
+from pyrite.embedding.service import EmbeddingService, coverage
 from pyrite.errors import ConflictError, InvalidEntryError
-from pyrite.server import answers
+from pyrite.knowledge.service import KBService
 from pyrite.server.current import node
-from pyrite.server.marks import requires
-from pyrite.server.operations import Operation, Told, nothing, operation, reply
-from pyrite.server.schemas import NewKB
-from pyrite.services.embedding_service import EmbeddingService, coverage
-from pyrite.services.kb_service import KBService
-from pyrite.services.tokens import Tier
+from pyrite.server.openapi.operations import (
+    Operation,
+    ResponseDescription,
+    nothing,
+    operation,
+    reply,
+)
 from pyrite.storage.records import KnowledgeBase
 
 TAG = "knowledge bases"
@@ -44,7 +50,11 @@ _KB = {
     Operation(
         "list_kbs",
         TAG,
-        {200: Told("All knowledge bases by name.", answers.KBs, example={"kbs": [_KB]})},
+        {
+            200: ResponseDescription(
+                "All knowledge bases by name.", answers.KBs, example={"kbs": [_KB]}
+            )
+        },
     )
 )
 async def list_kbs() -> Response:
@@ -57,7 +67,7 @@ async def list_kbs() -> Response:
     def found() -> list[dict[str, object]]:
         return [_as_dict(kb, served.embedding) for kb in served.kbs.kbs()]
 
-    return reply({"kbs": await served.hop(found)})
+    return reply({"kbs": await served.run_sync(found)})
 
 
 @blueprint.post("/kbs")
@@ -67,7 +77,7 @@ async def list_kbs() -> Response:
         "add_kb",
         TAG,
         {
-            201: Told(
+            201: ResponseDescription(
                 "It is registered.",
                 answers.KB,
                 {"Location": "Where it is."},
@@ -91,7 +101,7 @@ async def add_kb(*, data: NewKB) -> Response:
         kb = _add(served.kbs, served.settings.home / FOLDER, data.name, data.path)
         return _as_dict(kb, served.embedding)
 
-    answer = await served.hop(added)
+    answer = await served.run_sync(added)
     return reply(answer, HTTPStatus.CREATED, {"Location": f"/api/kbs/{quote(data.name, safe='')}"})
 
 
@@ -101,7 +111,7 @@ async def add_kb(*, data: NewKB) -> Response:
     Operation(
         "get_kb",
         TAG,
-        {200: Told("The knowledge base.", answers.KB, example=_KB)},
+        {200: ResponseDescription("The knowledge base.", answers.KB, example=_KB)},
         problems=(404,),
     )
 )
@@ -111,13 +121,13 @@ async def get_kb(kb: str) -> Response:
     With the number of its entries and how many of them are embedded.
     """
     served = node()
-    return reply(await served.hop(lambda: _as_dict(served.kbs.kb(kb), served.embedding)))
+    return reply(await served.run_sync(lambda: _as_dict(served.kbs.kb(kb), served.embedding)))
 
 
 @blueprint.delete("/kbs/<kb>")
 @requires(Tier.ADMIN)
 @operation(
-    Operation("remove_kb", TAG, {204: Told("It is forgotten.")}, problems=(404,)),
+    Operation("remove_kb", TAG, {204: ResponseDescription("It is forgotten.")}, problems=(404,)),
 )
 async def remove_kb(kb: str) -> Response:
     """Forget a knowledge base.
@@ -126,7 +136,7 @@ async def remove_kb(kb: str) -> Response:
     unused from then on, and are deleted after as many days as the setting `unused_days` says.
     """
     served = node()
-    await served.hop(served.kbs.remove_kb, kb)
+    await served.run_sync(served.kbs.remove_kb, kb)
     return nothing()
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pyrite.server import answers
+from pyrite.api import answers
+from pyrite.api.link_json import dangling_dict, neighbours_dict
+from pyrite.api.parameters import PageParameters
+from pyrite.auth.permissions import requires
+from pyrite.auth.tokens import Tier
+from pyrite.search.links import LinkService
 from pyrite.server.current import node
-from pyrite.server.marks import requires
-from pyrite.server.operations import Operation, Told, operation, reply
-from pyrite.server.routes import examples
+from pyrite.server.openapi import examples
+from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 from pyrite.server.routes.entries import TAG, next_page
-from pyrite.server.schemas import PageParameters
-from pyrite.services.link_json import dangling_dict, neighbours_dict
-from pyrite.services.links import LinkService
-from pyrite.services.tokens import Tier
 
 blueprint = Blueprint("links", __name__)
 
@@ -24,7 +24,11 @@ blueprint = Blueprint("links", __name__)
     Operation(
         "list_links",
         TAG,
-        {200: Told("Its links, in both directions.", answers.Links, example=examples.LINKS)},
+        {
+            200: ResponseDescription(
+                "Its links, in both directions.", answers.Links, example=examples.LINKS
+            )
+        },
         problems=(404,),
     )
 )
@@ -35,7 +39,7 @@ async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is c
     `dangling`.
     """
     links = _service()
-    return reply(neighbours_dict(await node().hop(links.of, kb, id)))
+    return reply(neighbours_dict(await node().run_sync(links.of, kb, id)))
 
 
 @blueprint.get("/kbs/<kb>/dangling-links")
@@ -45,7 +49,7 @@ async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is c
         "list_dangling_links",
         TAG,
         {
-            200: Told(
+            200: ResponseDescription(
                 "Links, and whether there are more.",
                 answers.DanglingLinks,
                 {"Link": "The next page, with `rel=next`, where there is one."},
@@ -62,7 +66,7 @@ async def list_dangling_links(kb: str, *, query_args: PageParameters) -> Respons
     By the entry that they are in. `Link` leads to the next page.
     """
     links, limit, offset = _service(), query_args.limit, query_args.offset
-    found = await node().hop(lambda: links.dangling(kb, limit=offset + limit + 1)[offset:])
+    found = await node().run_sync(lambda: links.dangling(kb, limit=offset + limit + 1)[offset:])
     more = len(found) > limit
     body = {"links": [dangling_dict(each) for each in found[:limit]], "more": more}
     return reply(body, headers={"Link": next_page(offset + limit)} if more else None)

@@ -8,17 +8,17 @@ import trio
 from quart import Blueprint, Response
 
 from actors.lifecycle import Status
-from pyrite.server import answers
+from pyrite.api import answers
+from pyrite.api.parameters import RelatedParameters, SearchParameters
+from pyrite.auth.permissions import requires
+from pyrite.auth.tokens import Tier
+from pyrite.search.freshness import Waited, check_revision, outcome_of
+from pyrite.search.query import Mode
+from pyrite.search.related import RelatedResult
+from pyrite.search.related import related as find_related
 from pyrite.server.current import node
-from pyrite.server.marks import requires
-from pyrite.server.operations import Operation, Told, operation, reply
-from pyrite.server.routes import examples
-from pyrite.server.schemas import RelatedParameters, SearchParameters
-from pyrite.services.freshness import Waited, check_revision, outcome_of
-from pyrite.services.query import Mode
-from pyrite.services.related import RelatedResult
-from pyrite.services.related import related as find_related
-from pyrite.services.tokens import Tier
+from pyrite.server.openapi import examples
+from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 
 TAG = "search"
 
@@ -41,7 +41,11 @@ blueprint = Blueprint("search", __name__)
     Operation(
         "search",
         TAG,
-        {200: Told("What was found.", answers.SearchResult, example=examples.SEARCH)},
+        {
+            200: ResponseDescription(
+                "What was found.", answers.SearchResult, example=examples.SEARCH
+            )
+        },
         problems=(404, 422),
         query=SearchParameters,
     )
@@ -54,11 +58,11 @@ async def search(*, query_args: SearchParameters) -> Response:
     what came of it.
     """
     served, request = node(), query_args.request()
-    await served.hop(served.kbs.check_filters, request.filters)
+    await served.run_sync(served.kbs.check_filters, request.filters)
     waited = None
     if request.wait_for is not None and request.mode is not Mode.KEYWORD:
         waited = await _wait(request.wait_for, request.timeout_s)
-    result = await served.search_hop(served.search.search, replace(request, wait_for=None))
+    result = await served.run_search(served.search.search, replace(request, wait_for=None))
     warning = None if result.warning is None else _WARNING
     return reply(asdict(replace(result, waited=waited, warning=warning)))
 
@@ -78,7 +82,7 @@ async def _wait(revision: int, timeout_s: float) -> Waited:
     started = trio.current_time()
     while True:
         seen, asked = served.feed.last, trio.current_time()
-        status = await served.hop(revision_status)
+        status = await served.run_sync(revision_status)
         waited = trio.current_time() - started
         outcome = outcome_of(status, waited, timeout_s)
         if outcome is not None:
@@ -94,7 +98,11 @@ async def _wait(revision: int, timeout_s: float) -> Waited:
     Operation(
         "list_related",
         TAG,
-        {200: Told("What is related.", answers.RelatedResult, example=examples.RELATED)},
+        {
+            200: ResponseDescription(
+                "What is related.", answers.RelatedResult, example=examples.RELATED
+            )
+        },
         problems=(404, 422),
         query=RelatedParameters,
     )
@@ -119,4 +127,4 @@ async def list_related(
         neighbourhood = served.search.neighbourhood()
         return find_related(served.storage, neighbourhood, key, filters, query_args.limit)
 
-    return reply(asdict(await served.search_hop(find)))
+    return reply(asdict(await served.run_search(find)))

@@ -18,8 +18,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pyrite.errors import BackupError
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.space import copy_without_empty, space
 
 #: Told how many bytes of how many have been copied.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyrite.errors import CacheFileError
-from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.driver import sqlite3
 
 #: "PyrE", and the version of the format.
 APPLICATION_ID = 0x50797245

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from pyrite.errors import StorageError
-from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import migrate
 
 #: How long to wait for another process's transaction, in seconds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.driver import sqlite3
 
 #: Each counts the rows that break an invariant; every count should be 0.
 INVARIANTS = {

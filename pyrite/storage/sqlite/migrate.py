@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrite.errors import NewerDatabaseError
-from pyrite.storage.driver import sqlite3
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrations import MIGRATIONS, REWRITING
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pyrite.errors import StorageError
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import Space
 from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.driver import sqlite3
 
 #: How often a long statement looks up, in steps of SQLite's machine: some milliseconds' work.
 _STEPS = 100_000

@@ -9,7 +9,7 @@ from pathlib import Path
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
-from pyrite.entries.link_targets import Named
+from pyrite.markdown.link_targets import Named
 from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest, Watcher
 from pyrite.storage.records import (
     EmbeddingState,
@@ -32,7 +32,11 @@ from pyrite.storage.records import (
     WordQuery,
     WorkerRow,
 )
-from pyrite.storage.sqlite import (
+from pyrite.storage.sqlite import transactions
+from pyrite.storage.sqlite.backup import Progress, back_up, silent
+from pyrite.storage.sqlite.connection import Connections
+from pyrite.storage.sqlite.space import compact, space
+from pyrite.storage.sqlite.tables import (
     embeddings,
     entries,
     feed,
@@ -43,13 +47,9 @@ from pyrite.storage.sqlite import (
     queue,
     queue_status,
     tokens,
-    transactions,
     words,
     workers,
 )
-from pyrite.storage.sqlite.backup import Progress, back_up, silent
-from pyrite.storage.sqlite.connection import Connections
-from pyrite.storage.sqlite.space import compact, space
 from pyrite.storage.sqlite.writing import SqliteWriting
 
 

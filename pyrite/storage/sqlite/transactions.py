@@ -12,20 +12,20 @@ from collections.abc import Collection, Sequence
 from actors.lifecycle import Status
 from actors.messages import Claim, Encoded, Event
 from actors.ports import Ending, Settled
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.protocol import ClaimedRows, ClaimRequest
 from pyrite.storage.records import Leader, Model
-from pyrite.storage.sqlite import (
+from pyrite.storage.sqlite import health
+from pyrite.storage.sqlite.connection import Connections
+from pyrite.storage.sqlite.driver import sqlite3
+from pyrite.storage.sqlite.tables import (
     embeddings,
     entries,
     feed,
-    health,
     leadership,
     queue,
     queue_status,
     words,
 )
-from pyrite.storage.sqlite.connection import Connections
 
 #: Embeddings deleted in one transaction: a fraction of a second's work.
 _COLLECTED = 1_000

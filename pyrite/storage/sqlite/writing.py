@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import FileRow, Record
-from pyrite.storage.sqlite import entries
+from pyrite.storage.sqlite.driver import sqlite3
+from pyrite.storage.sqlite.tables import entries
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from actors.auto_reset_event import AutoResetEvent
 from actors.batcher import batcher
 from actors.packing import BatchLimits, Window
-from actors.wake import Wake
 from tests.fakes.pipeline import INTERACTIVE, claim, pieces
 
 
@@ -20,7 +20,7 @@ class WayOut:
 
     channel: trio.MemoryReceiveChannel
     asked: trio.Semaphore
-    has_room: Wake
+    has_room: AutoResetEvent
 
     async def receive(self):
         self.asked.release()
@@ -39,7 +39,7 @@ def start(nursery, *, limits=BatchLimits(texts=4), capacity=16, buffer=math.inf)
     """A batcher; returns the way in and the way out, which has no buffer."""
     to_batcher, claims = trio.open_memory_channel(buffer)
     batches, from_batcher = trio.open_memory_channel(0)
-    window, asked, has_room = Window(limits, capacity), trio.Semaphore(0), Wake()
+    window, asked, has_room = Window(limits, capacity), trio.Semaphore(0), AutoResetEvent()
     nursery.start_soon(
         partial(batcher, window=window, asked=asked, has_room=has_room), claims, batches
     )
@@ -124,11 +124,11 @@ async def test_it_rings_when_there_is_room_again(nursery, autojump_clock):
     await claims.send(tuple(singles(12)))
     await batches.receive()
     with trio.move_on_after(1) as full:
-        await batches.has_room.wait_rung()
+        await batches.has_room.wait()
     assert full.cancelled_caught
     await batches.receive()
     with trio.fail_after(1):
-        await batches.has_room.wait_rung()
+        await batches.has_room.wait()
 
 
 async def test_the_end_of_claims_flushes_the_window(nursery, autojump_clock):

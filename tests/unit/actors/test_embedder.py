@@ -15,7 +15,15 @@ from trio.testing import MockClock
 from actors.embedder import Patience, Rest, embedder, refusal
 from actors.messages import Batch, Report, StateChange, WorkerState
 from actors.ports import EncoderUnavailableError, RefusedTextError
-from tests.fakes.pipeline import Gate, ScriptedEncoder, Slow, claim, inline, pieces, vector_of
+from tests.fakes.pipeline import (
+    Authentication,
+    ScriptedEncoder,
+    Slow,
+    claim,
+    inline,
+    pieces,
+    vector_of,
+)
 
 TEXTS = [f"t{n}" for n in range(8)]
 LOADING, ENCODING = StateChange(WorkerState.LOADING), StateChange(WorkerState.ENCODING)
@@ -27,7 +35,7 @@ class Embedding:
     """An embedder with everything it touches, and what it said and when."""
 
     encoder: ScriptedEncoder
-    hop: object = inline
+    run_sync: object = inline
     patience: Patience = Patience()
     rest: Rest = field(default_factory=Rest)
     stopping: trio.Event = field(default_factory=trio.Event)
@@ -58,7 +66,7 @@ class Embedding:
                     from_batcher,
                     to_reporter,
                     encoder=self.encoder,
-                    hop=self.hop,
+                    run_sync=self.run_sync,
                     stopping=self.stopping,
                     patience=self.patience,
                     rest=self.rest,
@@ -323,7 +331,7 @@ def by_length():
 async def test_as_many_calls_at_a_time_as_the_encoder_does_well_with(
     autojump_clock, concurrency, ends_at
 ):
-    embedding = Embedding(ScriptedEncoder(concurrency=concurrency), hop=Slow(10))
+    embedding = Embedding(ScriptedEncoder(concurrency=concurrency), run_sync=Slow(10))
     await embedding.run(*[batch_of(text) for text in "abcd"])
     assert embedding.ended_at == ends_at
     assert sorted(texts_of(r.encoded)[0] for r in embedding.reports) == list("abcd")
@@ -340,7 +348,7 @@ async def test_how_many_is_known_when_it_is_loaded_and_may_change(autojump_clock
                 self.concurrency = 1
             return super().encode(texts)
 
-    embedding = Embedding(Changing(ready=False), hop=Slow(10))
+    embedding = Embedding(Changing(ready=False), run_sync=Slow(10))
     await embedding.run(*[batch_of(text) for text in "abcdef"])
     # Loading until 10, two at a time until 30, and one at a time after those that had begun.
     assert [at for at, m in embedding.said if isinstance(m, Report)] == [20, 20, 30, 30, 40, 50]
@@ -348,14 +356,14 @@ async def test_how_many_is_known_when_it_is_loaded_and_may_change(autojump_clock
 
 async def test_calls_side_by_side_share_their_time(autojump_clock, monkeypatch):
     monkeypatch.setattr("actors.embedder.time", SimpleNamespace(perf_counter=trio.current_time))
-    embedding = Embedding(ScriptedEncoder(concurrency=2), hop=by_length())
+    embedding = Embedding(ScriptedEncoder(concurrency=2), run_sync=by_length())
     await embedding.run(batch_of("a" * 10), batch_of("b" * 4), batch_of("c" * 3), waits=(1,))
     assert [(r.took_s, r.encode_s) for r in embedding.reports] == [(4, 4), (3, 3), (10, 3)]
     assert embedding.ended_at == 11
 
 
 async def test_there_is_no_rest_while_another_lane_encodes(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(concurrency=2), hop=by_length(), rest=Rest(300))
+    embedding = Embedding(ScriptedEncoder(concurrency=2), run_sync=by_length(), rest=Rest(300))
     await embedding.run(batch_of("a"), batch_of("b" * 1000), waits=(0, 0, 5000))
     assert [texts_of(r.encoded)[0][0] for r in embedding.reports] == ["a", "b"]
     (unloaded_at,) = embedding.encoder.unloads
@@ -363,14 +371,14 @@ async def test_there_is_no_rest_while_another_lane_encodes(autojump_clock):
 
 
 async def test_a_stop_lets_every_call_in_progress_finish(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(concurrency=2), hop=Slow(10))
+    embedding = Embedding(ScriptedEncoder(concurrency=2), run_sync=Slow(10))
     await stop_at(embedding, 5, batch_of("a"), batch_of("b"))
     assert sorted(texts_of(r.encoded)[0] for r in embedding.reports) == ["a", "b"]
 
 
 async def test_a_model_away_is_one_error_however_many_lanes_find_it(autojump_clock):
     encoder = ScriptedEncoder(concurrency=2, encodes_away=math.inf)
-    embedding = Embedding(encoder, hop=Slow(10), patience=Patience(tries=1))
+    embedding = Embedding(encoder, run_sync=Slow(10), patience=Patience(tries=1))
     with pytest.RaisesGroup(EncoderUnavailableError):
         await embedding.run(batch_of("a"), batch_of("b"))
     assert len(encoder.calls) >= 1
@@ -403,7 +411,7 @@ async def test_a_stop_in_a_pause_reports_what_was_encoded(autojump_clock):
 
 
 async def test_a_stop_ends_a_load_at_once(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(ready=False), hop=Gate())
+    embedding = Embedding(ScriptedEncoder(ready=False), run_sync=Authentication())
     await stop_at(embedding, 5, Batch(batch_of("a").pieces, (claim("ready"),)))
     assert embedding.said[0] == (0, LOADING)
     assert embedding.reports == [Report(ready=(claim("ready"),))]
@@ -411,20 +419,20 @@ async def test_a_stop_ends_a_load_at_once(autojump_clock):
 
 
 async def test_a_stop_lets_the_call_in_progress_finish(autojump_clock):
-    gate = Gate()
-    embedding = Embedding(ScriptedEncoder(), hop=gate)
+    authentication = Authentication()
+    embedding = Embedding(ScriptedEncoder(), run_sync=authentication)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(embedding.run, batch_of("a"))
-        await gate.wait_entered()
+        await authentication.wait_entered()
         embedding.stopping.set()
         await trio.sleep(3)
         assert embedding.reports == []
-        gate.open()
+        authentication.open()
     assert texts_of(embedding.reports[0].encoded) == ["a"]
 
 
 async def test_a_cancellation_abandons_a_call_that_hangs(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(), hop=Gate())
+    embedding = Embedding(ScriptedEncoder(), run_sync=Authentication())
     with trio.move_on_after(2) as deadline:
         await embedding.run(batch_of("a"))
     assert deadline.cancelled_caught
@@ -432,7 +440,7 @@ async def test_a_cancellation_abandons_a_call_that_hangs(autojump_clock):
 
 
 async def test_a_cancellation_abandons_a_load_that_hangs(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(ready=False), hop=Gate())
+    embedding = Embedding(ScriptedEncoder(ready=False), run_sync=Authentication())
     with trio.move_on_after(2) as deadline:
         await embedding.run(batch_of("a"))
     assert deadline.cancelled_caught
@@ -470,7 +478,7 @@ async def test_the_next_batch_loads_it_again(autojump_clock):
 
 
 async def test_an_encoder_that_is_busy_does_not_rest(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(), hop=Slow(1000), rest=Rest(300))
+    embedding = Embedding(ScriptedEncoder(), run_sync=Slow(1000), rest=Rest(300))
     await embedding.run(batch_of("a"), batch_of("b"))
     assert embedding.ended_at == 2000
     assert embedding.encoder.unloads == []
@@ -519,7 +527,7 @@ async def test_the_shortest_rest_does_not_spin(autojump_clock):
 
 
 async def test_a_batch_that_comes_during_the_unloading_waits_for_it(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(), hop=Slow(10), rest=Rest(300))
+    embedding = Embedding(ScriptedEncoder(), run_sync=Slow(10), rest=Rest(300))
     await embedding.run(batch_of("a"), waits=(305,))
     assert embedding.changes == [IDLE, LOADING, ENCODING]
     assert embedding.ended_at == 330

@@ -8,12 +8,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from actors.auto_reset_event import AutoResetEvent
 from actors.in_flight import InFlight
 from actors.messages import StateChange, WorkerState
 from actors.poller import poller
 from actors.ports import Claimed
-from actors.wake import Wake
-from tests.fakes.pipeline import Gate, claim, inline
+from tests.fakes.pipeline import Authentication, claim, inline
 
 NOTHING = Claimed(unfinished=1)
 
@@ -39,7 +39,7 @@ class Polling:
     """A poller with everything it touches."""
 
     queue: Script
-    wake: Wake = field(default_factory=Wake)
+    wake: AutoResetEvent = field(default_factory=AutoResetEvent)
     in_flight: InFlight = field(default_factory=InFlight)
     foreign_commit: bool = False
     room: bool = True
@@ -51,7 +51,7 @@ class Polling:
         changed, self.foreign_commit = self.foreign_commit, False
         return changed
 
-    def start(self, nursery, *, buffer=math.inf, hop=inline, drain=False, poll_interval_s=0.5):
+    def start(self, nursery, *, buffer=math.inf, run_sync=inline, drain=False, poll_interval_s=0.5):
         send, receive = trio.open_memory_channel(buffer)
         states, self.said = trio.open_memory_channel(math.inf)
         nursery.start_soon(
@@ -60,7 +60,7 @@ class Polling:
                 send,
                 states,
                 queue=self.queue,
-                hop=hop,
+                run_sync=run_sync,
                 in_flight=self.in_flight,
                 wake=self.wake,
                 changed=self.changed,
@@ -99,18 +99,18 @@ async def test_it_wakes_on_a_ring(nursery, autojump_clock):
     polling = Polling(Script())
     polling.start(nursery)
     await trio.sleep(1.25)
-    polling.wake.ring()
+    polling.wake.set()
     await trio.sleep(10)
     assert polling.queue.looks == [0, 1.25]
 
 
 async def test_a_ring_while_it_looks_is_heard(nursery, autojump_clock):
-    gate, polling = Gate(), Polling(Script())
-    polling.start(nursery, hop=gate)
-    await gate.wait_entered()
-    polling.wake.ring()
-    polling.wake.ring()
-    gate.open()
+    authentication, polling = Authentication(), Polling(Script())
+    polling.start(nursery, run_sync=authentication)
+    await authentication.wait_entered()
+    polling.wake.set()
+    polling.wake.set()
+    authentication.open()
     await trio.sleep(10)
     assert polling.queue.looks == [0, 0]
 
@@ -151,7 +151,7 @@ async def test_a_drain_ends_only_when_nothing_is_unfinished(nursery, autojump_cl
     assert await claims.receive() == (claim("a"),)
     await trio.sleep(20)
     assert not polling.done
-    polling.wake.ring()
+    polling.wake.set()
     with pytest.raises(trio.EndOfChannel):
         await claims.receive()
     assert polling.queue.looks == [0, 0, 3, 20]
@@ -165,13 +165,13 @@ async def test_a_service_does_not_end_when_nothing_is_unfinished(nursery, autoju
 
 
 async def test_claims_are_in_flight_before_a_cancellation_is_felt(nursery, autojump_clock):
-    gate, held = Gate(), (claim("a"), claim("b"))
+    authentication, held = Authentication(), (claim("a"), claim("b"))
     polling = Polling(Script([Claimed(held)]))
     async with trio.open_nursery() as intake:
-        claims = polling.start(intake, buffer=0, hop=gate)
-        await gate.wait_entered()
+        claims = polling.start(intake, buffer=0, run_sync=authentication)
+        await authentication.wait_entered()
         intake.cancel_scope.cancel()
-        gate.open()
+        authentication.open()
     assert polling.in_flight.claims() == held
     assert not polling.done
     with pytest.raises(trio.EndOfChannel):
@@ -185,7 +185,7 @@ async def test_without_room_only_what_is_urgent_is_claimed(nursery, autojump_clo
     polling.foreign_commit = True
     await trio.sleep(1)
     polling.room = True
-    polling.wake.ring()
+    polling.wake.set()
     await trio.sleep(1)
     assert polling.queue.urgent == [True, True, False]
 
@@ -220,22 +220,22 @@ async def test_a_bug_in_the_queue_is_not_swallowed(autojump_clock):
 
 
 async def test_a_bell_that_rang_once_wakes_once(autojump_clock):
-    wake = Wake()
-    wake.ring()
-    wake.ring()
-    await wake.wait_rung()
+    wake = AutoResetEvent()
+    wake.set()
+    wake.set()
+    await wake.wait()
     with trio.move_on_after(10) as waiting:
-        await wake.wait_rung()
+        await wake.wait()
     assert waiting.cancelled_caught
 
 
 async def test_a_ring_is_kept_for_the_next_who_waits(autojump_clock):
-    wake = Wake()
+    wake = AutoResetEvent()
     with trio.move_on_after(1):
-        await wake.wait_rung()
-    wake.ring()
+        await wake.wait()
+    wake.set()
     with trio.fail_after(1):
-        await wake.wait_rung()
+        await wake.wait()
 
 
 def test_in_flight_is_a_set_in_order_of_arrival():
@@ -269,12 +269,12 @@ async def test_a_pause_claims_nothing_until_it_ends(nursery, autojump_clock):
     polling.start(nursery)
     for _ in range(3):
         polling.foreign_commit = True
-        polling.wake.ring()
+        polling.wake.set()
         await trio.sleep(100)
     assert polling.queue.looks == []
     assert said(polling) == [PAUSED]
     polling.paused = polling.foreign_commit = False
-    polling.wake.ring()
+    polling.wake.set()
     await trio.sleep(1)
     assert polling.queue.looks == [300]
     assert said(polling) == [IDLE]
@@ -286,11 +286,11 @@ async def test_a_pause_is_said_once_nothing_is_in_flight(nursery, autojump_clock
     polling.start(nursery)
     await trio.sleep(1)
     polling.paused = True
-    polling.wake.ring()
+    polling.wake.set()
     await trio.sleep(1)
     assert said(polling) == []
     polling.in_flight.leave([held])
-    polling.wake.ring()
+    polling.wake.set()
     await trio.sleep(1)
     assert said(polling) == [PAUSED]
     assert polling.queue.looks == [0, 0]
@@ -301,7 +301,7 @@ async def test_a_pause_that_ends_before_all_is_finished_is_not_spoken_of(nursery
     polling.start(nursery)
     await trio.sleep(1)
     for polling.paused in (True, False):
-        polling.wake.ring()
+        polling.wake.set()
         await trio.sleep(1)
     assert said(polling) == []
     assert polling.queue.looks == [0, 0, 2]
@@ -313,7 +313,7 @@ async def test_a_drain_waits_for_the_end_of_a_pause(nursery, autojump_clock):
     await trio.sleep(1000)
     assert not polling.done
     polling.paused = False
-    polling.wake.ring()
+    polling.wake.set()
     await trio.sleep(1)
     assert polling.done
     said(polling)

@@ -10,14 +10,14 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.auto_reset_event import AutoResetEvent
 from actors.in_flight import InFlight
 from actors.lifecycle import RetryPolicy, Status, Transition
 from actors.messages import Refused, Report, StateChange, WorkerState
 from actors.ports import Settled
 from actors.reporter import Assembly, reporter
 from actors.tally import Tally
-from actors.wake import Wake
-from tests.fakes.pipeline import Gate, claim, encoded, event, ids, inline, pieces
+from tests.fakes.pipeline import Authentication, claim, encoded, event, ids, inline, pieces
 
 NOW = 1000.0
 POLICY = RetryPolicy(max_attempts=3, base_s=2.0, jitter=0.5)
@@ -181,14 +181,14 @@ class Ledger:
 class Reporting:
     """A reporter with everything it touches."""
 
-    def __init__(self, *claims, queue=None, hop=inline, beat_s=5.0):
+    def __init__(self, *claims, queue=None, run_sync=inline, beat_s=5.0):
         self.queue = queue or Ledger()
         self.assembly = assembly_of(*claims)
         self.tally = Tally(trio.current_time)
-        self.wake = Wake()
+        self.wake = AutoResetEvent()
         self.reports, self._reports = trio.open_memory_channel(2)
         self._events, self.events = trio.open_memory_channel(math.inf)
-        self._options = {"hop": hop, "beat_s": beat_s}
+        self._options = {"hop": run_sync, "beat_s": beat_s}
 
     async def run(self):
         await reporter(
@@ -272,21 +272,21 @@ async def test_nothing_to_say_is_no_commit(nursery, autojump_clock):
 
 
 async def test_nothing_is_published_before_the_commit(nursery, autojump_clock):
-    class Commits(Gate):
+    class Commits(Authentication):
         async def __call__(self, sync_fn, *args, **options):
             if sync_fn.__name__ != "settle":
                 return await inline(sync_fn, *args)
             return await super().__call__(sync_fn, *args, **options)
 
-    gate, one = Commits(), claim("1", "a")
-    reporting = Reporting(one, queue=Ledger([Settled((event(1),))]), hop=gate)
+    authentication, one = Commits(), claim("1", "a")
+    reporting = Reporting(one, queue=Ledger([Settled((event(1),))]), run_sync=authentication)
     nursery.start_soon(reporting.run)
     await reporting.report(*encoded(one))
-    await gate.wait_entered()
+    await authentication.wait_entered()
     await trio.sleep(1)
     with pytest.raises(trio.WouldBlock):
         reporting.events.receive_nowait()
-    gate.open()
+    authentication.open()
     assert await reporting.events.receive() == event(1)
     reporting.reports.close()
 
@@ -304,13 +304,13 @@ async def test_a_commit_is_not_torn_by_a_cancellation(autojump_clock):
                 await trio.sleep(3)
             return sync_fn(*args)
 
-    hop, first, second = AbandonsUnlessShielded(), claim("1", "a"), claim("2", "b")
-    reporting = Reporting(first, second, hop=hop)
+    run_sync, first, second = AbandonsUnlessShielded(), claim("1", "a"), claim("2", "b")
+    reporting = Reporting(first, second, run_sync=run_sync)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reporting.run)
         await reporting.report(*encoded(first))
         await reporting.report(*encoded(second))
-        await hop.entered.wait()
+        await run_sync.entered.wait()
         nursery.cancel_scope.cancel()
     assert trio.current_time() == 3
     assert [e.claim for _, ended in reporting.queue.commits for e in ended] == [first]
@@ -338,7 +338,7 @@ async def test_the_poller_is_woken_by_each_report(nursery, autojump_clock):
     nursery.start_soon(reporting.run)
     await reporting.report(*encoded(one))
     with trio.fail_after(1):
-        await reporting.wake.wait_rung()
+        await reporting.wake.wait()
     assert len(reporting.queue.commits) == 1
     reporting.reports.close()
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pyrite.cli.folders import _Watching
+from pyrite.cli.commands.folders import _Watching
 from pyrite.errors import UnreadableFileError
-from pyrite.services.folder_sync import SyncResult
+from pyrite.vault.sync import SyncResult
 
 
 def test_a_skipped_file_is_named_once_until_it_changes(

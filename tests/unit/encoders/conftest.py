@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders import prepare
-from pyrite.encoders.model_files import DEFAULT_MODEL
-from pyrite.encoders.openvino import OpenVinoEncoder
+from pyrite.encoders.local import prepare
+from pyrite.encoders.local.model_files import DEFAULT_MODEL
+from pyrite.encoders.local.openvino import OpenVinoEncoder
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyrite.encoders import calibrate
-from pyrite.encoders.arithmetic import candidates, stream_counts, threads_for
-from pyrite.encoders.calibrate import least_cosine
-from pyrite.encoders.openvino_runtime import batches
-from pyrite.encoders.sample import sample_texts
+from pyrite.encoders.local import calibrate
+from pyrite.encoders.local.arithmetic import candidates, stream_counts, threads_for
+from pyrite.encoders.local.calibrate import least_cosine
+from pyrite.encoders.local.openvino_runtime import batches
+from pyrite.encoders.local.sample import sample_texts
 
 
 def test_only_native_arithmetic_is_tried() -> None:
@@ -81,7 +81,7 @@ def test_the_sample_is_varied() -> None:
 @pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 def test_openvino_is_imported_without_what_sends() -> None:
     code = (
-        "import sys; from pyrite.native import import_openvino as i; i();"
+        "import sys; from pyrite.encoders.native import import_openvino as i; i();"
         "print([m for m in sys.modules if 'telemetry' in m or 'tools.ovc' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

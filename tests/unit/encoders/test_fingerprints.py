@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders import fingerprints
-from pyrite.encoders.fingerprints import fingerprint
-from pyrite.encoders.model_files import ModelFiles
+from pyrite.encoders.local import fingerprints
+from pyrite.encoders.local.fingerprints import fingerprint
+from pyrite.encoders.local.model_files import ModelFiles
 from pyrite.errors import ModelError
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders.openvino import OpenVinoEncoder
+from pyrite.encoders.local.openvino import OpenVinoEncoder
 
 _BOTH = """
 import sys
 from pathlib import Path
-from pyrite.native import import_usearch
+from pyrite.encoders.native import import_usearch
 import_usearch()
-from pyrite.encoders.openvino import OpenVinoEncoder
-from pyrite.encoders.model_files import DEFAULT_MODEL
+from pyrite.encoders.local.openvino import OpenVinoEncoder
+from pyrite.encoders.local.model_files import DEFAULT_MODEL
 encoder = OpenVinoEncoder(DEFAULT_MODEL, cache=Path(sys.argv[1]), threads=2, say=print)
 assert len(encoder.encode_query("a query")) == 384
 """
@@ -38,7 +38,7 @@ def test_without_openvino_the_graphs_library_stands_alone() -> None:
     code = (
         "import importlib.util as u, sys; find = u.find_spec;"
         "u.find_spec = lambda name, *rest: None if name == 'openvino' else find(name, *rest);"
-        "from pyrite.native import import_usearch;"
+        "from pyrite.encoders.native import import_usearch;"
         "assert import_usearch().Index and 'openvino' not in sys.modules"
     )
     assert importlib.util.find_spec("usearch") is not None
@@ -51,7 +51,7 @@ def test_without_openvino_the_graphs_library_stands_alone() -> None:
 def test_the_converter_can_be_had_after_the_library_without_it(encoder: OpenVinoEncoder) -> None:
     assert encoder.ready
     code = (
-        "from pyrite.native import import_openvino as get; import sys;"
+        "from pyrite.encoders.native import import_openvino as get; import sys;"
         "assert not hasattr(get(), 'convert_model');"
         "assert get(converter=True).convert_model;"
         "assert 'openvino_telemetry' not in sys.modules"

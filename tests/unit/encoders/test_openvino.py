@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyrite.encoders import convert, prepare, sealed
-from pyrite.encoders.calibrate import COMPILED, Choice
-from pyrite.encoders.convert import REFUSED, NotConvertibleError, _meta, _prompt
-from pyrite.encoders.model_files import DEFAULT_MODEL, find
-from pyrite.encoders.openvino import OpenVinoEncoder
-from pyrite.encoders.openvino_runtime import META, Runner
-from pyrite.encoders.sentence_transformers import SentenceTransformerEncoder
+from pyrite.encoders.local import convert, prepare, sealed
+from pyrite.encoders.local.calibrate import COMPILED, Choice
+from pyrite.encoders.local.convert import REFUSED, NotConvertibleError, _meta, _prompt
+from pyrite.encoders.local.model_files import DEFAULT_MODEL, find
+from pyrite.encoders.local.openvino import OpenVinoEncoder
+from pyrite.encoders.local.openvino_runtime import META, Runner
+from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
 from tests.unit.encoders.conftest import run_here
 
 pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyrite.encoders import choose, cuda, prepare
-from pyrite.encoders.calibrate import Choice
+from pyrite.encoders import choose
 from pyrite.encoders.choose import FastestEncoder, make_encoder
-from pyrite.encoders.convert import REFUSED
-from pyrite.encoders.model_files import ModelFiles
-from pyrite.encoders.openvino_runtime import META, TOKENIZER
-from pyrite.encoders.prepare import NotPreparedError
+from pyrite.encoders.local import cuda, prepare
+from pyrite.encoders.local.calibrate import Choice
+from pyrite.encoders.local.convert import REFUSED
+from pyrite.encoders.local.model_files import ModelFiles
+from pyrite.encoders.local.openvino_runtime import META, TOKENIZER
+from pyrite.encoders.local.prepare import NotPreparedError
 from pyrite.errors import ModelError
 
 

@@ -21,13 +21,13 @@ import trio
 
 from actors.packing import BatchLimits
 from actors.ports import RefusedTextError
-from pyrite import config
-from pyrite.encoders import remote_session, trio_thread
+from pyrite.config import loading
 from pyrite.encoders.choose import encoder_of
-from pyrite.encoders.model_files import DEFAULT_MODEL, find
-from pyrite.encoders.remote import RemoteEncoder
-from pyrite.encoders.remote_asking import TextFailedError
-from pyrite.encoders.remote_options import Outside, RemoteOptions, options_of
+from pyrite.encoders.local.model_files import DEFAULT_MODEL, find
+from pyrite.encoders.remote import session, trio_thread
+from pyrite.encoders.remote.encoder import RemoteEncoder
+from pyrite.encoders.remote.options import Outside, RemoteOptions, options_of
+from pyrite.encoders.remote.requests import TextFailedError
 from pyrite.errors import ModelError
 from tests.fakes.embedding_server import (
     Answering,
@@ -252,8 +252,8 @@ def test_a_process_ends_with_a_request_under_way(server: EmbeddingServer) -> Non
     server.answering = lambda _: Reply(never=True)
     code = (
         "import sys, threading\n"
-        "from pyrite.encoders.remote import RemoteEncoder\n"
-        "from pyrite.encoders.remote_options import RemoteOptions\n"
+        "from pyrite.encoders.remote.encoder import RemoteEncoder\n"
+        "from pyrite.encoders.remote.options import RemoteOptions\n"
         f"encoder = RemoteEncoder(RemoteOptions(url={server.url!r}, model='m'))\n"
         "threading.Thread(target=encoder.encode, args=(['a'],), daemon=True).start()\n"
         "while encoder._session is None: pass\n"
@@ -355,7 +355,7 @@ def test_an_answer_that_is_none_is_the_servers_fault(
 def test_a_huge_answer_is_not_read(
     server: EmbeddingServer, encoder: RemoteEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote_session, "_LONGEST_ANSWER", 10_000)
+    monkeypatch.setattr(session, "_LONGEST_ANSWER", 10_000)
     server.answering = lambda _: Reply(body=b" " * 1_000_000)
     with pytest.raises(ModelError, match="more than 10,000 bytes"):
         encoder.encode(["a"])
@@ -834,7 +834,7 @@ async def test_an_encoder_may_be_forgotten_on_a_thread_that_runs_trio(
 
 
 def test_the_settings_choose_it(tmp_path: Path) -> None:
-    settings = config.load(
+    settings = loading.load(
         {
             "PYRITE_HOME": str(tmp_path),
             "PYRITE_REMOTE_URL": "http://127.0.0.1:1/v1/",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders import sealed
+from pyrite.encoders.local import sealed
 
 MAKER = """
 import sys, time

@@ -8,8 +8,8 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from pyrite.neighbours.protocol import Ids, Matrix, Vector
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import EmbeddingState
+from pyrite.storage.sqlite.driver import sqlite3
 
 MODEL = 7
 

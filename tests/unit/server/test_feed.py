@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from pyrite.server import feed as module
-from pyrite.server.feed import Feed
+from pyrite.server.feed import follow as module
+from pyrite.server.feed.follow import Feed
 from tests.fakes.memory_storage import Memory, MemoryStorage
 
 
@@ -22,7 +22,7 @@ def storage(memory):
     return MemoryStorage(memory)
 
 
-async def hop(function, *args):
+async def run_sync(function, *args):
     """As through a thread, but inline; time passes for others."""
     await trio.lowlevel.checkpoint()
     return function(*args)
@@ -31,7 +31,7 @@ async def hop(function, *args):
 @pytest.fixture
 def make(storage, nursery):
     async def made(**options):
-        feed = Feed(storage, hop, buffer=100, **options)
+        feed = Feed(storage, run_sync, buffer=100, **options)
         await nursery.start(feed.run)
         return feed
 
@@ -211,7 +211,7 @@ async def test_dropped_ones_are_counted(make):
 
 
 async def test_a_database_that_cannot_be_read_ends_it(memory, storage, autojump_clock):
-    feed = Feed(storage, hop, buffer=1)
+    feed = Feed(storage, run_sync, buffer=1)
     storage.events = lambda *_: 1 / 0
     with pytest.RaisesGroup(ZeroDivisionError):
         async with trio.open_nursery() as nursery:

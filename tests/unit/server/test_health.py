@@ -11,12 +11,12 @@ import pytest
 import trio
 
 from actors.messages import Statistics, WorkerState
+from pyrite.auth.tokens import Tier
 from pyrite.errors import StorageError
 from pyrite.server import health
 from pyrite.server.health import judge
-from pyrite.services.tokens import Tier
 from pyrite.storage.records import Leader, WorkerRow
-from tests.unit.server.gate import THERE, GateNode, client, make_node
+from tests.unit.server.authentication import THERE, AuthenticatedNode, client, make_node
 
 IDLE = Statistics(WorkerState.IDLE)
 DEGRADED = Statistics(WorkerState.DEGRADED, "no model in /home/ann/models/m")
@@ -24,7 +24,7 @@ LEADER = Leader("w", 1, "h", None, since=0.0, expires_at=100.0)
 ROW = WorkerRow("w", 1, "h", None, 0.0, 0.0, "idle", None, "m")
 
 
-async def ready(node: GateNode, **more: Any) -> tuple[int, dict[str, Any]]:
+async def ready(node: AuthenticatedNode, **more: Any) -> tuple[int, dict[str, Any]]:
     async with client(node) as someone:
         answer = await someone.ask("/readyz", **more)
         return answer.status_code, await answer.get_json()

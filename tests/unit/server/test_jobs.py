@@ -13,8 +13,8 @@ import trio
 
 from pyrite.errors import NotFoundError
 from pyrite.server.jobs import Jobs
-from pyrite.services.folder_sync import SyncResult
 from pyrite.storage.records import JobRow, KnowledgeBase
+from pyrite.vault.sync import SyncResult
 from tests.fakes.node import FakeNode
 
 
@@ -60,7 +60,7 @@ def node(tmp_path: Path) -> Any:
 
 
 def jobs_of(node: FakeNode, sync: Any) -> Jobs:
-    return Jobs(node.storage, node.kbs, sync, node.hop, clock=Clock(), wrote=node.wrote)
+    return Jobs(node.storage, node.kbs, sync, node.run_sync, clock=Clock(), wrote=node.wrote)
 
 
 async def test_a_job_goes_from_running_to_done(node: FakeNode) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from pyrite.auth.tokens import Tier
+from pyrite.config.settings import Settings
 from pyrite.server import logs
-from pyrite.services.tokens import Tier
-from pyrite.settings import Settings
-from tests.unit.server.gate import client, make_node
+from tests.unit.server.authentication import client, make_node
 
 NAMES = ("pyrite", "actors", "hypercorn.error")
 

@@ -7,8 +7,8 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
 from actors.messages import Event
-from pyrite.server import messages
-from pyrite.server.messages import BadRequestError, Interest, Message
+from pyrite.server.feed import messages
+from pyrite.server.feed.messages import BadRequestError, Interest, Message
 
 
 def test_a_completed_embedding_says_when_and_how_long():

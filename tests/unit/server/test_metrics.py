@@ -11,10 +11,10 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from actors.messages import Statistics, WorkerState
-from pyrite.server.metrics import scrape
-from pyrite.services.tokens import Tier
-from pyrite.settings import Settings
-from tests.unit.server.gate import HERE, GateNode, client, make_app, make_node
+from pyrite.auth.tokens import Tier
+from pyrite.config.settings import Settings
+from pyrite.server.routes.metrics import scrape
+from tests.unit.server.authentication import HERE, AuthenticatedNode, client, make_app, make_node
 
 HANDBOOK = Path(__file__).parents[3] / "pyrite" / "handbook" / "operations" / "metrics.md"
 
@@ -34,7 +34,7 @@ def samples(text: str) -> dict[str, float]:
     return {name: value for name, value in found.items() if name.startswith("pyrite_")}
 
 
-async def scraped(node: GateNode) -> dict[str, float]:
+async def scraped(node: AuthenticatedNode) -> dict[str, float]:
     async with client(node) as someone:
         answer = await someone.ask("/metrics")
         assert answer.status_code == 200
@@ -84,7 +84,7 @@ async def test_what_takes_time_is_observed() -> None:
     assert found["pyrite_claims_rescued_total"] == 3.0
 
 
-def requests(node: GateNode) -> dict[str, float]:
+def requests(node: AuthenticatedNode) -> dict[str, float]:
     found = samples(generate_latest(node.metrics.registry).decode())
     prefix = "pyrite_http_request_duration_seconds_count"
     return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
@@ -162,7 +162,7 @@ async def test_a_token_is_needed_where_there_are_any() -> None:
 
 
 def test_the_files_are_measured(tmp_path: Path) -> None:
-    node = GateNode(Settings(home=tmp_path))
+    node = AuthenticatedNode(Settings(home=tmp_path))
     (tmp_path / "pyrite.db").write_bytes(b"12")
     (tmp_path / "pyrite.db-wal").write_bytes(b"123")
     found = samples(generate_latest(scrape(node)).decode())

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from quart_trio import QuartTrio
 
 from pyrite.server.app import create_app
-from pyrite.server.documentation import render, type_in_words
-from pyrite.server.openapi import Provider
+from pyrite.server.openapi.document import Provider
+from pyrite.server.openapi.page import render, type_in_words
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 import trio
 from quart.testing.connections import WebsocketResponseError
 
+from pyrite.auth.authentication import check_bind
+from pyrite.auth.tokens import Tier
+from pyrite.config.settings import Settings
 from pyrite.errors import ConfigError
-from pyrite.server.gate import check_bind
-from pyrite.services.tokens import Tier
-from pyrite.settings import Settings
-from tests.unit.server.gate import THERE, Client, GateNode, client, make_node
+from tests.unit.server.authentication import THERE, AuthenticatedNode, Client, client, make_node
 
 OPEN = ("/open", "/healthz")
 WRITE = {"method": "POST", "json": {"a": 1}}
@@ -169,7 +169,7 @@ async def test_the_scheme_may_be_written_in_any_case() -> None:
 async def test_a_token_expires() -> None:
     node = make_node()
     now = [1000.0]
-    node = GateNode(node.settings, clock=lambda: now[0])
+    node = AuthenticatedNode(node.settings, clock=lambda: now[0])
     token = node.tokens.create("t", Tier.READ, expires_in_s=60.0)
     async with client(node) as someone:
         assert (await someone.ask("/api/read", token=token)).status_code == 200

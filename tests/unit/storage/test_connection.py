@@ -12,9 +12,9 @@ from threading import Barrier, Event, Thread
 import pytest
 
 from pyrite.errors import PyriteError, StorageError
-from pyrite.storage.driver import WAL_RESET_FIXED, sqlite3
 from pyrite.storage.sqlite import connection
 from pyrite.storage.sqlite.connection import Connections, connect
+from pyrite.storage.sqlite.driver import WAL_RESET_FIXED, sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.conformance.hands import Worker, delete, write
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.storage.sqlite import links
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.storage.sqlite.tables import links
 from tests.conformance.hands import entry, record, write
 
 

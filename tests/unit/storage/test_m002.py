@@ -11,12 +11,11 @@ from pathlib import Path
 import pytest
 
 from actors.lifecycle import Status
-from pyrite.entries.entry import Entry
-from pyrite.entries.files import FileStamp, digest_of
-from pyrite.storage.driver import sqlite3
+from pyrite.markdown.entry import Entry
 from pyrite.storage.records import (
     Failure,
     FileRow,
+    FileStamp,
     Filters,
     KnowledgeBase,
     LastError,
@@ -27,9 +26,11 @@ from pyrite.storage.records import (
     WorkerRow,
 )
 from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import applied_count, migrate
 from pyrite.storage.sqlite.migrations import MIGRATIONS
 from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.vault.files import digest_of
 from tests.conformance.hands import POLICY, Worker, true_vectors, vector, vectors, write
 
 #: Entry, status, attempts, error, force, model, claim; the row's revision is its place, from 11.

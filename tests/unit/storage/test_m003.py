@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import FeedBounds, WorkerRow
 from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import migrate
 from pyrite.storage.sqlite.migrations import MIGRATIONS, REWRITING
 from pyrite.storage.sqlite.store import SqliteStorage

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.entries.links import links_of
-from pyrite.storage.driver import sqlite3
+from pyrite.markdown.links import links_of
 from pyrite.storage.records import LinkRow
 from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import migrate
 from pyrite.storage.sqlite.migrations import MIGRATIONS
 from pyrite.storage.sqlite.store import SqliteStorage

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pyrite.errors import StorageError
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import applied_count, migrate
 from pyrite.storage.sqlite.migrations import MIGRATIONS
 from pyrite.storage.sqlite.store import SqliteStorage

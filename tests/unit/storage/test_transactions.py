@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.storage.driver import sqlite3
 from pyrite.storage.records import FeedBounds
 from pyrite.storage.sqlite import transactions
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.conformance.hands import write
 

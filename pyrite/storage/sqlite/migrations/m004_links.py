@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pyrite.entries.link_targets import lookup_key
-from pyrite.entries.links import links_of
+from pyrite.markdown.link_targets import lookup_key
+from pyrite.markdown.links import links_of
 
 if TYPE_CHECKING:
     from sqlite_utils import Database

@@ -1,0 +1,255 @@
+"""The encoder on another computer, or in another process: a server with OpenAI's embeddings API.
+
+text-embeddings-inference, vLLM, Ollama, llama.cpp and others serve it. What goes wrong is one of
+two things to whoever asked: a :class:`ModelError`, by which no entry is at fault and the texts
+are sent again later, or an error of one text. Where an answer does not say which it is, a text
+that every model can encode is sent: if that fails too, it is the server.
+
+Nothing is loaded here, so an encoder is always ready. Its connections are made when they are
+first needed, and closed by :meth:`RemoteEncoder.unload`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from actors.messages import Vector
+from actors.packing import BatchLimits
+from actors.ports import RefusedTextError
+from pyrite.encoders.remote.failures import Failure, Kind, Persistence
+from pyrite.encoders.remote.key import read_key
+from pyrite.encoders.remote.options import Outside, RemoteOptions
+from pyrite.encoders.remote.requests import Asking, ResponseDescription, TextFailedError
+from pyrite.encoders.remote.session import Session
+from pyrite.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+T = TypeVar("T")
+
+#: Of a window that is measured with another model's tokenizer, only so much is used.
+_MARGIN = 0.75
+
+#: After a query that failed, others fail at once for so long, in seconds: a search goes on by
+#: words, and need not wait each time until a server that is away has not answered.
+_QUERIES_REST_S = 5.0
+
+_FOR_DOCUMENTS = Persistence()
+#: Queries are waited for by somebody: one more try, and soon.
+_FOR_QUERIES = Persistence(tries=2, base_s=0.2, hurry=True)
+
+#: The server divides its time by itself, so what counts is only that there be enough for it.
+_TOKENS_PER_CALL = 2**20
+
+
+class RemoteEncoder:
+    """A model behind a server; see :class:`pyrite.encoders.protocol.TextEncoder`."""
+
+    def __init__(self, options: RemoteOptions, outside: Outside | None = None) -> None:
+        self._options = options
+        self._outside = outside or Outside()
+        self._session: Session | None = None
+        self._users = 0
+        #: Ends the session when nobody has this encoder any more.
+        self._closing: weakref.finalize[[], RemoteEncoder] | None = None
+        self._lock = threading.Lock()
+        self._dimension: int | None = None
+        self._batch = options.batch
+        self._tokenizer: Tokenizer | None = None
+        #: Before this, by the clock: nothing is sent, and no query is.
+        self._rest_until = self._queries_rest_until = -float("inf")
+        self._last_reason = ""
+
+    @property
+    def name(self) -> str:
+        """The model's name, as the server is told it."""
+        return self._options.model
+
+    @property
+    def ready(self) -> bool:
+        """Always: there is nothing to load here."""
+        return True
+
+    def fingerprint(self) -> str:
+        """What tells these embeddings from others, as far as it can be known from here.
+
+        The server's address is not part of it: a model stays what it is when it moves. Nor is
+        the prefix of queries, which no stored embedding depends on.
+        """
+        options = self._options
+        parts = [options.model, options.document_prefix, options.revision]
+        return f"remote-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
+
+    @property
+    def window(self) -> int:
+        """How many tokens, of those that :meth:`tokenizer` makes, a text may have."""
+        options = self._options
+        most = options.window if options.tokenizer else int(options.window * _MARGIN)
+        if options.document_prefix:
+            encoding = self.tokenizer().encode(options.document_prefix, add_special_tokens=False)
+            most -= len(encoding)
+        return most
+
+    def tokenizer(self) -> Tokenizer:
+        """The one that the settings name, or the default model's as an estimate.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = read_tokenizer_at(self._options.tokenizer)
+        return self._tokenizer
+
+    @property
+    def concurrency(self) -> int:
+        """One call at a time: it divides its texts among several requests itself."""
+        return 1
+
+    @property
+    def call_limits(self) -> BatchLimits:
+        """As many texts as all requests at a time hold."""
+        texts = self._options.batch * self._options.concurrency
+        return BatchLimits(texts=texts, tokens=_TOKENS_PER_CALL)
+
+    def set_threads(self, threads: int) -> None:
+        """Nothing: the server's threads are its own."""
+
+    @property
+    def dimension(self) -> int | None:
+        """How many numbers a vector has, once one has come or was expected."""
+        return self._dimension
+
+    def expect(self, dimension: int | None) -> None:
+        """Refuse vectors of any other dimension; None where any will do."""
+        self._dimension = dimension
+
+    def load(self) -> None:
+        """See that the server can be reached, takes the key and knows the model.
+
+        Raises:
+            ModelError: it does not.
+        """
+        self._run(lambda asking: asking.probe())
+
+    def unload(self) -> None:
+        """Close the connections, once no call uses them; the next call makes new ones."""
+        with self._lock:
+            if not self._users:
+                self._close()
+
+    def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """One unit-length float32 vector of shape (dimension,) for each text.
+
+        Raises:
+            ModelError: the server cannot be reached, or is not what it should be.
+            RefusedTextError: it refuses one of the texts.
+            TextFailedError: it fails at one of the texts, and not at others.
+        """
+        if not texts:
+            return []
+        prefixed = [self._options.document_prefix + text for text in texts]
+        return self._run(lambda asking: asking.documents(prefixed))
+
+    def encode_query(self, text: str) -> Vector:
+        """The embedding of a search query.
+
+        Raises:
+            ModelError: the server cannot be reached in time, or is not what it should be.
+        """
+        if self._outside.clock() < self._queries_rest_until:
+            raise self._error(f"failed a moment ago: it {self._last_reason}")
+        text = self._options.query_prefix + self._clipped(text)
+        return self._run(lambda asking: asking.query(text), _FOR_QUERIES)
+
+    def _clipped(self, text: str) -> str:
+        """As much of a query as the model surely reads."""
+        # No tokenizer makes more tokens than there are bytes.
+        if len(text.encode()) <= self._options.window * _MARGIN:
+            return text
+        most = self.window - self.tokenizer().num_special_tokens_to_add(is_pair=False)
+        offsets = self.tokenizer().encode(text, add_special_tokens=False).offsets
+        return text if len(offsets) <= most else text[: offsets[most][0]]
+
+    def _run(
+        self, ask: Callable[[Asking], Awaitable[T]], persistence: Persistence = _FOR_DOCUMENTS
+    ) -> T:
+        """Ask in the session's thread; what is nobody's fault but the server's is a ModelError."""
+        left = self._rest_until - self._outside.clock()
+        if left > 0:
+            raise self._error(f"wants to be left alone for another {left:.0f} s")
+        key = read_key(self._options.key, self._options.key_file)
+        with self._in_session() as session:
+            told = ResponseDescription(self._options, key, persistence, self._dimension)
+            asking = Asking(session, told, self._outside, self._batch)
+            try:
+                found = session.run(partial(ask, asking))
+            except Failure as failure:
+                self._rest_after(failure, persistence)
+                # Another server may be there next, which takes more at a time.
+                self._batch = self._options.batch
+                # Without its cause, which refers to the request and so to the key.
+                raise self._error(failure.reason) from None
+            except (RefusedTextError, TextFailedError):
+                self._batch = asking.batch
+                raise
+        self._batch = asking.batch
+        self._dimension = asking.dimension
+        return found
+
+    def _rest_after(self, failure: Failure, persistence: Persistence) -> None:
+        """Leave the server alone for a while: for as long as it wants, or queries for a little."""
+        now = self._outside.clock()
+        self._last_reason = failure.reason
+        if failure.kind is Kind.BUSY and failure.rest_s:
+            self._rest_until = now + failure.rest_s
+        if persistence is _FOR_QUERIES and failure.kind is not Kind.REFUSED:
+            self._queries_rest_until = now + _QUERIES_REST_S
+
+    def _error(self, reason: str) -> ModelError:
+        return ModelError(f"the embedding server {self._options.url} {reason}")
+
+    @contextmanager
+    def _in_session(self) -> Iterator[Session]:
+        """The session, which nobody closes meanwhile."""
+        with self._lock:
+            if self._session is None:
+                options = self._options
+                self._session = Session(options.concurrency, options.url, self._outside)
+                self._closing = weakref.finalize(self, self._session.stop)
+            session = self._session
+            self._users += 1
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._users -= 1
+
+    def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+
+def read_tokenizer_at(path: Path | None) -> Tokenizer:
+    """The tokenizer in that file or folder, or the default model's.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    from pyrite.encoders.local.model_files import DEFAULT_MODEL, find, read_tokenizer  # noqa: PLC0415
+
+    if path is None:
+        return find(DEFAULT_MODEL).tokenizer()
+    try:
+        return read_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+    except ValueError as error:
+        raise ModelError(f"the setting `remote_tokenizer` cannot be used: {error}") from error

@@ -1,0 +1,195 @@
+"""What can go wrong between us and an embedding server, and what is to be done about it: pure.
+
+Whose fault a failure is decides what happens to the entries that wait, and the status alone does
+not always say. llama.cpp answers 500 to a text that is too long, as others do to a fault of their
+own, and a server that does not know the model may answer 400 to every text. So a kind says only
+what is known from the answer; who asked may ask for something else to see whether that works.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from pyrite.config.loading import HIDDEN
+
+#: How much of what a server says is passed on, in characters.
+_MOST_SAID = 200
+
+#: A server's wish to be left alone is followed this far, in seconds.
+LONGEST_REST_S = 300.0
+
+
+class Kind(Enum):
+    """What is known of a failure from itself."""
+
+    #: The request was understood, and refused for what it asks.
+    REFUSED = "refused"
+    #: May well be over the next time: no connection, no answer in time, an error of the server's.
+    PASSING = "passing"
+    #: The server has too much to do, and says so.
+    BUSY = "busy"
+    #: Will be the same the next time, for every text: the key, the address, the model.
+    FINAL = "final"
+
+
+class Failure(Exception):  # noqa: N818 - becomes an error once it is known whose
+    """A request that failed.
+
+    Attributes:
+        kind: what is known of it.
+        reason: completes "the embedding server"; holds neither a key nor what could be one.
+        rest_s: for how long the server wants to be left alone; 0 where it does not say.
+    """
+
+    def __init__(self, kind: Kind, reason: str, rest_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.rest_s = rest_s
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered, as far as it decides what follows."""
+
+    status: int
+    body: bytes
+    #: The headers of these names; empty where there are none.
+    retry_after: str = ""
+    location: str = ""
+
+
+_KINDS = {
+    400: Kind.REFUSED,
+    413: Kind.REFUSED,
+    422: Kind.REFUSED,
+    408: Kind.PASSING,
+    # text-embeddings-inference says this of a failed inference.
+    424: Kind.PASSING,
+    425: Kind.PASSING,
+    429: Kind.BUSY,
+    501: Kind.FINAL,
+    503: Kind.BUSY,
+    529: Kind.BUSY,
+}
+
+
+def judged(answer: Answer, *, model: str, key: str, now: float) -> Failure | None:
+    """What is wrong with an answer by its status, or None.
+
+    Args:
+        answer: the server's.
+        model: the name that was sent.
+        key: the key that was sent, if one was; it is kept out of what is said.
+        now: the time since the epoch.
+    """
+    status = answer.status
+    if status == HTTPStatus.OK:
+        return None
+    kind = _KINDS.get(status, Kind.PASSING if status >= 500 else Kind.FINAL)  # noqa: PLR2004
+    number = f"({status})"
+    # A refusal of a key may quote it, in part and in another form: nothing of it is passed on.
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        what = "does not accept the key" if key else "wants a key"
+        reason = f"{what} {number}; see the settings `remote_key` and `remote_key_file`"
+    elif status == HTTPStatus.NOT_FOUND:
+        reason = (
+            f"has no embeddings at this address, or does not know the model {model} {number}; "
+            f"see the settings `remote_url` and `model`{_said(answer.body, key)}"
+        )
+    elif 300 <= status < 400:  # noqa: PLR2004
+        reason = (
+            f"sends us on{_elsewhere(answer.location, key)} {number}, where the key is not sent; "
+            "set `remote_url` to the address itself"
+        )
+    else:
+        reason = f"answers {_named(status)}{_said(answer.body, key)}"
+    return Failure(kind, reason, rest_s(answer.retry_after, now))
+
+
+def rest_s(retry_after: str, now: float) -> float:
+    """Seconds for which a ``Retry-After`` asks, within bounds; 0 where it cannot be read.
+
+    RFC 9110, 10.2.3: whole seconds, or a date.
+    """
+    text = retry_after.strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text):
+        wanted = float(text)
+    else:
+        try:
+            wanted = parsedate_to_datetime(text).timestamp() - now
+        except (ValueError, TypeError, OverflowError):
+            return 0.0
+    return min(max(wanted, 0.0), LONGEST_REST_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """How often a request is tried before it has failed; the wait between two tries doubles."""
+
+    tries: int = 4
+    base_s: float = 0.5
+    cap_s: float = 8.0
+    #: Whether somebody waits for the answer.
+    hurry: bool = False
+
+    def wait(self, failure: Failure, tried: int, left_s: float) -> float | None:
+        """Seconds until the next try; None to give up.
+
+        Args:
+            failure: the last.
+            tried: how many tries there have been.
+            left_s: how much time there is, waiting included.
+        """
+        if failure.kind not in {Kind.PASSING, Kind.BUSY} or tried >= self.tries:
+            return None
+        wait = max(failure.rest_s, min(self.cap_s, self.base_s * 2.0 ** (tried - 1)))
+        return wait if wait < left_s else None
+
+
+def plain(text: str, key: str = "") -> str:
+    """A text from elsewhere as one short line without the key, or what could steer a terminal."""
+    # Before it is cut: of a part, nobody could tell that it is the key's.
+    text = re.sub(re.escape(key), HIDDEN, text, flags=re.IGNORECASE) if key else text
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _MOST_SAID else f"{line[: _MOST_SAID - 1]}…"
+
+
+def _named(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _said(body: bytes, key: str) -> str:
+    """The server's own words, after a colon; each server puts them somewhere else."""
+    text = body.decode(errors="replace")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return _after_colon("" if text.lstrip().startswith("<") else text, key)
+    for name in ("error", "message", "detail"):
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+    return _after_colon(found if isinstance(found, str) else "", key)
+
+
+def _after_colon(text: str, key: str) -> str:
+    line = plain(text, key)
+    return f": {line}" if line else ""
+
+
+def _elsewhere(location: str, key: str) -> str:
+    """Where a redirect leads, without what may be secret in it."""
+    try:
+        host = urlsplit(location).hostname
+    except ValueError:
+        host = None
+    return f" to {plain(host, key)}" if host else " to another address"

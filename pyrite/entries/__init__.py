@@ -1,1 +1,0 @@
-"""Entries: Markdown with front matter, and the files they live in."""

@@ -1,0 +1,146 @@
+"""Errors as the client sees them: problem+json (RFC 9457) that says what is wrong, and where.
+
+A problem never holds a path of this computer, a token or a traceback. What went wrong inside
+is logged, and the client is told no more than that something did.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import ValidationError
+from quart import Response, request
+from quart_schema import RequestSchemaValidationError
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, NotFound
+
+from pyrite import errors
+from pyrite.api.problems import MEDIA_TYPE, ProblemError, fault
+from pyrite.config.redaction import without_paths
+from pyrite.storage.sqlite.driver import sqlite3
+
+#: Faults named in one answer; a body of a thousand entries can have many.
+_MOST_FAULTS = 20
+
+_NOWHERE = "there is nothing at this address; /api/docs lists those there are"
+
+#: The status and title of each kind of error; the first that fits counts.
+_KINDS: tuple[tuple[type[errors.PyriteError], HTTPStatus, str], ...] = (
+    (errors.RevisionError, HTTPStatus.PRECONDITION_FAILED, "Changed meanwhile"),
+    (errors.ConflictError, HTTPStatus.CONFLICT, "Conflict"),
+    (errors.FolderMissingError, HTTPStatus.SERVICE_UNAVAILABLE, "Folder not there"),
+    (errors.NotFoundError, HTTPStatus.NOT_FOUND, "Not found"),
+    (errors.UnreadableFileError, HTTPStatus.CONFLICT, "Unreadable file"),
+    (errors.WriteError, HTTPStatus.SERVICE_UNAVAILABLE, "Not written"),
+    (errors.ModelError, HTTPStatus.SERVICE_UNAVAILABLE, "Model unavailable"),
+    (errors.StorageError, HTTPStatus.SERVICE_UNAVAILABLE, "Database unavailable"),
+    (errors.PyriteError, HTTPStatus.INTERNAL_SERVER_ERROR, "Server error"),
+)
+
+_log = logging.getLogger("pyrite.server")
+
+
+def problem(
+    status: int,
+    title: str,
+    detail: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """An answer that says what is wrong."""
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": int(status)}
+    if detail is not None:
+        body["detail"] = without_paths(detail)
+    text = json.dumps(body | more, ensure_ascii=False)
+    return Response(text, status=int(status), headers=dict(headers or {}), content_type=MEDIA_TYPE)
+
+
+def install(app: QuartTrio) -> None:
+    """Have every error of the app answered by a problem."""
+    app.register_error_handler(ProblemError, _on_problem)
+    app.register_error_handler(errors.InvalidError, _on_refused)
+    app.register_error_handler(errors.PyriteError, _on_pyrite_error)
+    app.register_error_handler(sqlite3.OperationalError, _on_database_error)
+    app.register_error_handler(RequestSchemaValidationError, _on_invalid)
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(Exception, _on_bug)
+
+
+async def _on_problem(error: ProblemError) -> Response:
+    return problem(error.status, error.title, error.detail, headers=error.headers, **error.extra)
+
+
+async def _on_refused(error: errors.InvalidError) -> Response:
+    """What a service finds wrong with a value."""
+    return invalid([fault(error.field, error.public)], error.public)
+
+
+async def _on_pyrite_error(error: errors.PyriteError) -> Response:
+    answer = _told(error)
+    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s %s: %s", request.method, request.path, error)
+    return answer
+
+
+async def _on_database_error(error: sqlite3.OperationalError) -> Response:
+    """What the database cannot do just now: another process keeps it, or its disk is full."""
+    _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return _told(errors.StorageError(str(error)))
+
+
+def _told(error: errors.PyriteError) -> Response:
+    _, status, title = next(kind for kind in _KINDS if isinstance(error, kind[0]))
+    headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem(status, title, error.public, headers=headers)
+
+
+async def _on_invalid(error: RequestSchemaValidationError) -> Response:
+    cause = error.validation_error
+    if isinstance(cause, ValidationError):
+        return invalid(_faults(cause))
+    return invalid([fault("", "the request is not of the form described")])
+
+
+def invalid(faults: Iterable[Mapping[str, str]], detail: str | None = None) -> Response:
+    """The answer to a request whose values cannot be used: which field, and why."""
+    named = list(faults)
+    if detail is None:
+        first = named[0]
+        others = f", and {len(named) - 1} more" if len(named) > 1 else ""
+        detail = f"{first['field'] or 'the request'}: {first['reason']}{others}"
+    return problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request", detail, errors=named[:_MOST_FAULTS]
+    )
+
+
+def _faults(error: ValidationError) -> list[dict[str, str]]:
+    """What is wrong with which field; the values themselves are not repeated."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [fault(".".join(map(str, each["loc"])), each["msg"]) for each in found]
+
+
+async def _on_http_error(error: HTTPException) -> Response:
+    """What Quart refuses by itself: no such address, a method not allowed, JSON that is none."""
+    status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
+    # Some errors say more in their headers, as 405 does with those methods that are allowed.
+    kept = {
+        name: value
+        for name, value in error.get_response().headers.items()
+        if name.lower() not in {"content-type", "content-length"}
+    }
+    nowhere = isinstance(error, NotFound)
+    return problem(status, error.name, _NOWHERE if nowhere else error.description, headers=kept)
+
+
+async def _on_bug(error: Exception) -> Response:
+    _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Server error",
+        "the server failed to answer this request; its log says why",
+    )

@@ -1,0 +1,42 @@
+"""SQL over the right to embed, which one process has at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import astuple, replace
+
+from pyrite.storage.records import Leader
+from pyrite.storage.sqlite.driver import sqlite3
+
+
+def leader(conn: sqlite3.Connection) -> Leader | None:
+    """Who took the right last and has not given it back, lapsed or not."""
+    row = conn.execute(
+        "SELECT worker_id, pid, host, process_started, since, expires_at FROM leadership"
+    ).fetchone()
+    return None if row is None else Leader(*row)
+
+
+def after(held: Leader | None, candidate: Leader, dead: Collection[str]) -> Leader:
+    """Who has the right after a candidate asked for it."""
+    if held is None:
+        return candidate
+    if held.worker_id == candidate.worker_id:
+        return replace(candidate, since=held.since)
+    lapsed = held.expires_at <= candidate.since
+    return candidate if lapsed or held.worker_id in dead else held
+
+
+def lead(conn: sqlite3.Connection, candidate: Leader, dead: Collection[str]) -> Leader:
+    """Take the right, or renew it, if that is possible; returns who has it now."""
+    found = after(leader(conn), candidate, dead)
+    if found.worker_id == candidate.worker_id:
+        conn.execute(
+            "INSERT OR REPLACE INTO leadership VALUES (1, ?, ?, ?, ?, ?, ?)", astuple(found)
+        )
+    return found
+
+
+def resign(conn: sqlite3.Connection, worker_id: str) -> None:
+    """Give the right back."""
+    conn.execute("DELETE FROM leadership WHERE worker_id = ?", (worker_id,))

@@ -1,0 +1,90 @@
+"""SQL over the full-text index: which entries contain what words, and where."""
+
+from __future__ import annotations
+
+import secrets
+
+from pyrite.storage.records import Filters, WordHit, WordQuery
+from pyrite.storage.sqlite.driver import sqlite3
+from pyrite.storage.sqlite.tables.filters import condition
+
+#: What a word counts in the title, the summary, the tags and the body. Measured on half of a
+#: labelled collection (`python -m tests.bench quality`).
+FIELD_WEIGHTS = (2.0, 1.0, 1.0, 1.0)
+_BODY = 3
+
+_SCORE = f"bm25(entry_words, {', '.join(map(str, FIELD_WEIGHTS))})"
+
+
+def expression(query: WordQuery) -> str:
+    """The query in FTS5's language; every word is quoted, so none can be an operator."""
+    phrases = " AND ".join(_quoted(phrase) for phrase in query.phrases)
+    if not phrases:
+        return " OR ".join(_quoted(word) for word in query.words)
+    # The words are not required, but they count: each phrase is among the alternatives, which
+    # are therefore always met.
+    alternatives = " OR ".join(_quoted(word) for word in (*query.phrases, *query.words))
+    return f"{phrases} AND ({alternatives})"
+
+
+def _quoted(word: str) -> str:
+    return '"' + word.replace('"', '""').replace("\0", " ") + '"'
+
+
+def search(
+    conn: sqlite3.Connection, query: WordQuery, filters: Filters, *, limit: int, offset: int
+) -> list[WordHit]:
+    """Entries that contain what is looked for, best first."""
+    if not query:
+        return []
+    where, values = condition(filters)
+    rows = conn.execute(
+        f"""SELECT e.kb_name, e.entry_id, -{_SCORE} AS score
+            FROM entry_words JOIN entries e ON e.id = entry_words.rowid
+            WHERE entry_words MATCH ? AND {where}
+            ORDER BY score DESC, e.kb_name, e.entry_id LIMIT ? OFFSET ?""",
+        (expression(query), *values, limit, offset),
+    )
+    return [WordHit(*row) for row in rows]
+
+
+def merge(conn: sqlite3.Connection, pages: int, *, anew: bool) -> bool:
+    """Make the index one piece, without the words of what is gone; False once it is that.
+
+    Args:
+        conn: a connection within a transaction.
+        pages: how many to write at most, or a few more.
+        anew: begin with all pieces that there are now, rather than go on where it was left.
+    """
+    before = conn.total_changes
+    conn.execute(
+        "INSERT INTO entry_words (entry_words, rank) VALUES ('merge', ?)",
+        (-pages if anew else pages,),
+    )
+    # The command itself is counted as one change.
+    return conn.total_changes - before > 1
+
+
+def highlights(
+    conn: sqlite3.Connection, kb: str, entry_id: str, query: WordQuery
+) -> list[tuple[int, int]]:
+    """Where in an entry's body the words are."""
+    if not query:
+        return []
+    # A mark that no text contains: the text with marks is then easily read back as ranges.
+    mark = f"\x02{secrets.token_hex(8)}"
+    row = conn.execute(
+        f"""SELECT highlight(entry_words, {_BODY}, ?, ?)
+            FROM entry_words JOIN entries e ON e.id = entry_words.rowid
+            WHERE entry_words MATCH ? AND e.kb_name = ? AND e.entry_id = ?""",
+        (mark, mark, expression(query), kb, entry_id),
+    ).fetchone()
+    if row is None:
+        return []
+    parts = row[0].split(mark)
+    ranges, place = [], 0
+    for number, part in enumerate(parts):
+        if number % 2:
+            ranges.append((place, place + len(part)))
+        place += len(part)
+    return ranges

@@ -1,0 +1,287 @@
+"""Bringing the index in step with a folder: by content, and fast when nothing has changed.
+
+A file whose stat is what it was when it was read is taken as unchanged, unless that stat was
+so fresh that a later write could share it; every other file is read, and its hash decides.
+The stat includes the time of the inode's last change, which no program can set back.
+
+Reading and parsing happen without a lock. Before a batch is written, under the write lock,
+each file's stat is looked at once more: what has changed since it was read, by an editor or
+by Pyrite itself, is left to the next look, so that an older text never replaces a newer one.
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyrite.config.settings import Settings
+from pyrite.errors import FolderMissingError, UnreadableFileError
+from pyrite.markdown.entry import Entry
+from pyrite.markdown.links import Link, links_of
+from pyrite.storage.protocol import Storage, Writing
+from pyrite.storage.records import BULK, INTERACTIVE, FileRow, FileStamp, KnowledgeBase, Record
+from pyrite.vault.files import ReadFile, read_file, stamp_of, sweep
+from pyrite.vault.paths import linked_folder
+from pyrite.vault.scan import FoundFile, scan
+
+#: Files written in one transaction: long enough to be fast, short enough to let others in.
+_BATCH = 200
+
+#: So many files may have been saved by hand; more came by a checkout or a program.
+_FEW = 10
+
+#: Looks at a folder within one sync, where files change while they are read.
+_LOOKS = 3
+
+#: A file that a writer prepared this many seconds ago was left behind by a crash.
+LEFTOVER_AGE_S = 3600.0
+
+#: Told how many files of how many have been dealt with.
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class SyncResult:
+    """What a sync found and did."""
+
+    kb: str
+    updated: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    #: Files that cannot be read; what the index knew of them stays.
+    problems: list[UnreadableFileError] = field(default_factory=list)
+    #: Entries that came and went, with the hashes of their files.
+    came: dict[str, bytes] = field(default_factory=dict)
+    gone: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def renamed(self) -> list[tuple[str, str]]:
+        """(old id, new id) wherever a file went and another of the same content came."""
+        old: dict[bytes, list[str]] = {}
+        for entry_id, digest in self.gone.items():
+            old.setdefault(digest, []).append(entry_id)
+        return [
+            (old[digest].pop(0), entry_id)
+            for entry_id, digest in self.came.items()
+            if old.get(digest)
+        ]
+
+    @property
+    def created(self) -> list[str]:
+        """Entries that came, other than by a rename."""
+        renamed = {new for _, new in self.renamed}
+        return [entry_id for entry_id in self.came if entry_id not in renamed]
+
+    @property
+    def deleted(self) -> list[str]:
+        """Entries that went, other than by a rename."""
+        renamed = {old for old, _ in self.renamed}
+        return [entry_id for entry_id in self.gone if entry_id not in renamed]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A file's content as an entry, and when it was read."""
+
+    entry_id: str
+    read: ReadFile
+    at: float
+    entry: Entry
+    links: tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderCheck:
+    """How an index and its folder differ."""
+
+    files: int
+    #: Files that are new or have changed.
+    changed: int
+    #: Entries whose file is gone.
+    gone: int
+    problems: list[UnreadableFileError]
+
+
+@dataclass
+class _Look:
+    """One comparison of a folder with the index."""
+
+    root: Path
+    known: dict[str, FileRow]
+    found: dict[str, FoundFile]
+    problems: list[UnreadableFileError]
+    gone: list[str]
+    changed: list[FoundFile]
+    leftovers: list[str]
+    #: Of what is new, in the queue.
+    priority: int = BULK
+
+
+class FolderSync:
+    """Syncs knowledge bases with their folders."""
+
+    def __init__(
+        self, storage: Storage, settings: Settings, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._clock = clock
+
+    def check(self, kb: KnowledgeBase) -> FolderCheck:
+        """How index and folder differ; nothing is written, and only what has to be is read.
+
+        Raises:
+            FolderMissingError: the folder is not there.
+        """
+        look = self._look(kb, full=False)
+        changed = 0
+        for file in look.changed:
+            row, read = look.known.get(file.id), self._read(look, file)
+            changed += read is not None and (row is None or row.digest != read.read.digest)
+        return FolderCheck(len(look.found), changed, len(look.gone), look.problems)
+
+    def sync(
+        self,
+        kb: KnowledgeBase,
+        *,
+        full: bool = False,
+        attended: bool = False,
+        progress: Progress | None = None,
+    ) -> SyncResult:
+        """Bring the index in step with the folder.
+
+        Args:
+            kb: the knowledge base.
+            full: read every file, whatever its stat says.
+            attended: somebody has just saved what is new, and waits for it: if it is a few files,
+                they are embedded before what came in bulk.
+            progress: told of each batch.
+
+        Raises:
+            FolderMissingError: the folder is not there; nothing is taken for deleted.
+        """
+        result = SyncResult(kb.name)
+        for attempt in range(_LOOKS):
+            look = self._look(kb, full=full and not attempt)
+            look.priority = INTERACTIVE if attended and len(look.changed) <= _FEW else BULK
+            steady = self._bring_in_step(kb, look, result, progress)
+            sweep(look.root, look.leftovers, LEFTOVER_AGE_S)
+            result.problems = look.problems
+            if steady:
+                break
+        handled = {*result.came, *result.updated}
+        bad = {problem.path for problem in result.problems}
+        result.unchanged = sum(
+            file.id not in handled and file.path not in bad for file in look.found.values()
+        )
+        return result
+
+    def _look(self, kb: KnowledgeBase, *, full: bool) -> _Look:
+        root = Path(kb.path)
+        if not root.is_dir():
+            raise FolderMissingError(
+                f"the folder {root} of the knowledge base {kb.name!r} is not there: mount it, or "
+                f"`pyrite kb remove {kb.name}`; its entries stay indexed meanwhile",
+                public=f"the folder of the knowledge base {kb.name!r} is not there; its entries "
+                "stay indexed meanwhile",
+            )
+        seen = scan(root)
+        known = self._storage.files(kb.name)
+        found = {file.id: file for file in seen.found}
+        hidden = tuple(seen.unreadable_folders)
+        unreadable = {problem.path for problem in seen.problems}
+        gone = [
+            entry_id
+            for entry_id, row in known.items()
+            if entry_id not in found
+            and row.path not in unreadable
+            and not row.path.startswith(hidden)
+        ]
+        changed = [
+            file
+            for file in seen.found
+            if full or (row := known.get(file.id)) is None or not _same(row, file)
+        ]
+        return _Look(root, known, found, list(seen.problems), gone, changed, seen.leftovers)
+
+    def _bring_in_step(
+        self, kb: KnowledgeBase, look: _Look, result: SyncResult, progress: Progress | None
+    ) -> bool:
+        """Write what changed in batches, then delete what went; whether all held still."""
+        steady = True
+        for start in range(0, len(look.changed), _BATCH):
+            batch = look.changed[start : start + _BATCH]
+            known_problems = len(look.problems)
+            read = [each for file in batch if (each := self._read(look, file)) is not None]
+            steady &= len(read) + len(look.problems) - known_problems == len(batch)
+            with self._storage.writing() as writing:
+                steady &= self._write(kb.name, look, read, writing, result)
+            if progress is not None:
+                progress(start + len(batch), len(look.changed))
+        if look.gone:
+            with self._storage.writing() as writing:
+                gone = [i for i in look.gone if not _is_there(look.root, look.known[i].path)]
+                writing.delete(kb.name, gone, now=self._clock())
+            result.gone.update((entry_id, look.known[entry_id].digest) for entry_id in gone)
+        return steady
+
+    def _read(self, look: _Look, file: FoundFile) -> _Read | None:
+        """The file's content; None if it cannot be read, which is noted, or has just gone."""
+        try:
+            read = read_file(look.root, file.path, max_bytes=self._settings.max_file_bytes)
+            at, entry = self._clock(), read.entry()
+            return _Read(file.id, read, at, entry, links_of(entry.body))
+        except FileNotFoundError:
+            return None
+        except UnreadableFileError as problem:
+            look.problems.append(problem)
+            return None
+
+    def _write(
+        self, kb: str, look: _Look, files: Sequence[_Read], writing: Writing, result: SyncResult
+    ) -> bool:
+        """Index one batch under the write lock; whether all files were still as read."""
+        records: list[Record] = []
+        touched: list[FileRow] = []
+        steady = True
+        for file in files:
+            if not _is_still(look.root / file.read.path, file.read.stamp):
+                steady = False
+                continue
+            read = file.read
+            row = FileRow.read_at(file.at, file.entry_id, read.path, read.digest, read.stamp)
+            present = writing.file(kb, file.entry_id)
+            known = None if present is None else (present[1].digest, present[1].path)
+            if known == (row.digest, row.path):
+                touched.append(row)
+                continue
+            records.append(Record(kb, file.entry, row, file.links))
+            if present is None or file.entry_id in result.came:
+                result.came[file.entry_id] = row.digest
+            elif file.entry_id not in result.updated:
+                result.updated.append(file.entry_id)
+        writing.restamp(kb, touched)
+        writing.upsert(records, priority=look.priority, now=self._clock())
+        return steady
+
+
+def _same(row: FileRow, file: FoundFile) -> bool:
+    return row.stamp == file.stamp and row.path == file.path
+
+
+def _is_there(root: Path, relative: str) -> bool:
+    """Whether the path is still a file of the folder, and not by way of a link."""
+    try:
+        status = (root / relative).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return stat.S_ISREG(status.st_mode) and linked_folder(str(root), relative) is None
+
+
+def _is_still(path: Path, stamp: FileStamp) -> bool:
+    try:
+        return stamp_of(path) == stamp
+    except FileNotFoundError:
+        return False

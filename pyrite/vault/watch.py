@@ -1,0 +1,200 @@
+"""Following folders as they change: what any editor saves is indexed within a moment.
+
+The system tells which paths changed; paths that change together come together, so that a
+checkout of a thousand files is one sync. What is told are hints and nothing more: a sync
+compares the folder with the index, whatever was told. Most hints are of this program's own
+writes, and are recognised by the index having that very content; they cost no sync.
+
+A knowledge base that is registered meanwhile is followed too, and one whose folder is not there
+as soon as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+from watchfiles import Change, awatch
+from watchfiles._rust_notify import WatchfilesRustInternalError
+
+from pyrite.errors import FolderMissingError, UnreadableFileError
+from pyrite.markdown.ids import entry_id, is_entry_file
+from pyrite.storage.protocol import Storage
+from pyrite.storage.records import KnowledgeBase
+from pyrite.vault.files import read_file
+from pyrite.vault.sync import FolderSync, SyncResult
+
+_log = logging.getLogger("pyrite.folders")
+
+#: Paths that change within this of one another come together, for so long at most; in ms.
+_QUIET_MS = 50
+_MOST_MS = 1_600
+
+#: How often the knowledge bases there are, and their folders, are looked at, in seconds.
+_LOOK_S = 1.0
+
+#: Where the system cannot tell, folders are read this often, in ms.
+_READ_MS = 2_000
+
+Hint = tuple[Change, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder as it is; another one in its place has another number."""
+
+    kb: KnowledgeBase
+    device: int
+    inode: int
+
+
+class FolderWatch:
+    """Keeps knowledge bases in step with their folders."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        sync: FolderSync,
+        *,
+        kb: str | None = None,
+        synced: Callable[[SyncResult], None] = lambda _: None,
+        max_bytes: int,
+    ) -> None:
+        """Make one that does not watch yet.
+
+        Args:
+            storage: where the index is.
+            sync: brings a knowledge base in step.
+            kb: only this knowledge base.
+            synced: is told of each sync, on the Trio thread.
+            max_bytes: larger files are no entries.
+        """
+        self._storage = storage
+        self._sync = sync
+        self._kb = kb
+        self._synced = synced
+        self._max_bytes = max_bytes
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the folders until cancelled; started once the first hints can come."""
+        folders = await trio.to_thread.run_sync(self._there)
+        came: set[_Folder] = set()
+        while True:
+            async with trio.open_nursery() as nursery:
+                if folders:
+                    nursery.start_soon(self._follow, {each.kb.path: each.kb for each in folders})
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+                # What came meanwhile, or came back, may hold anything.
+                for each in came:
+                    await self._bring_in_step(each.kb, [])
+                before, folders = folders, await self._others(folders)
+                came = folders - before
+                nursery.cancel_scope.cancel()
+
+    async def _others(self, folders: set[_Folder]) -> set[_Folder]:
+        """The folders to follow, as soon as they are others than these."""
+        while True:
+            await trio.sleep(_LOOK_S)
+            found = await trio.to_thread.run_sync(self._there)
+            if found != folders:
+                return found
+
+    def _there(self) -> set[_Folder]:
+        """The folders to follow that are there."""
+        found: set[_Folder] = set()
+        for kb in self._storage.kbs():
+            if self._kb in {None, kb.name} and Path(kb.path).is_dir():
+                with suppress(FileNotFoundError):
+                    status = Path(kb.path).stat()
+                    found.add(_Folder(kb, status.st_dev, status.st_ino))
+        return found
+
+    async def _follow(self, kbs: Mapping[str, KnowledgeBase]) -> None:
+        """Follow these folders by what the system tells, or by reading them again and again."""
+        try:
+            await self._listen(kbs, polling=False)
+        except (OSError, WatchfilesRustInternalError) as error:
+            _log.warning(
+                "the system cannot watch the folders (%s); they are read every %g s instead. On "
+                "Linux, fs.inotify.max_user_watches may be too low",
+                *(error, _READ_MS / 1000),
+            )
+            await self._listen(kbs, polling=True)
+
+    async def _listen(self, kbs: Mapping[str, KnowledgeBase], *, polling: bool) -> None:
+        stop = trio.Event()
+        hints = awatch(
+            *kbs,
+            watch_filter=None,
+            debounce=_MOST_MS,
+            step=_QUIET_MS,
+            stop_event=stop,
+            force_polling=polling,
+            poll_delay_ms=_READ_MS,
+            ignore_permission_denied=True,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_set_when_cancelled, stop)
+            async with aclosing(hints) as batches:
+                async for batch in batches:
+                    for path, of_kb in by_folder(batch, kbs).items():
+                        await self._bring_in_step(kbs[path], of_kb)
+            nursery.cancel_scope.cancel()
+
+    async def _bring_in_step(self, kb: KnowledgeBase, hints: Iterable[Hint]) -> None:
+        """Sync, unless every hint is of what the index knows; without hints, do."""
+        result = await trio.to_thread.run_sync(self._sync_if_news, kb, tuple(hints))
+        if result is not None:
+            self._synced(result)
+
+    def _sync_if_news(self, kb: KnowledgeBase, hints: tuple[Hint, ...]) -> SyncResult | None:
+        if hints and not any(self._is_news(kb, change, path) for change, path in hints):
+            return None
+        try:
+            return self._sync.sync(kb, attended=True)
+        except FolderMissingError:
+            return None
+
+    def _is_news(self, kb: KnowledgeBase, change: Change, path: str) -> bool:
+        """Whether there is something about a path that the index does not know."""
+        relative = Path(path).relative_to(kb.path).as_posix()
+        if not is_entry_file(relative):
+            # A folder that came brought its files along, and one that went took them.
+            return change is not Change.modified and (not Path(path).exists() or is_folder(path))
+        stored = self._storage.entry(kb.name, entry_id(relative))
+        known = None if stored is None or stored.path != relative else stored.digest
+        try:
+            return read_file(Path(kb.path), relative, max_bytes=self._max_bytes).digest != known
+        except FileNotFoundError:
+            return known is not None
+        except UnreadableFileError:
+            return True
+
+
+async def _set_when_cancelled(event: trio.Event) -> None:
+    # The watching thread cannot be cancelled, but looks at this.
+    try:
+        await trio.sleep_forever()
+    finally:
+        event.set()
+
+
+def is_folder(path: str) -> bool:
+    """Whether the path is a folder, not by way of a link."""
+    return Path(path).is_dir() and not Path(path).is_symlink()
+
+
+def by_folder(hints: Iterable[Hint], folders: Iterable[str]) -> dict[str, list[Hint]]:
+    """The hints by the innermost folder that they are in; those of hidden paths are left out."""
+    innermost_first = sorted(folders, key=len, reverse=True)
+    found: dict[str, list[Hint]] = {}
+    for change, path in hints:
+        folder = next((each for each in innermost_first if path.startswith(f"{each}/")), None)
+        if folder is not None and "/." not in path[len(folder) :]:
+            found.setdefault(folder, []).append((change, path))
+    return found
