@@ -1,9 +1,9 @@
 """The server over streamable HTTP, at ``/mcp``.
 
-The service's authentication stands before it: it answers only to its own names (against DNS rebinding),
-listens to no foreign web page, and asks for a token as soon as there is one. A token's tier
-decides which tools its bearer sees; each tier is a server of its own, so that what a tier hides
-does not exist in it.
+The service's authentication stands before it: it answers only to its own names (against DNS
+rebinding), listens to no foreign web page, and asks for a token as soon as there is one. A
+token's tier decides which tools its bearer sees; each tier is a server of its own, so that what
+a tier hides does not exist in it.
 """
 
 from __future__ import annotations
