@@ -77,7 +77,7 @@ class Pipeline:
     clock: Callable[[], float] = time.time
     #: How blocking calls leave the event loop; tests put an inline fake here.
     run_sync: RunSync = trio.to_thread.run_sync
-    encoder_hop: RunSync | None = None
+    run_encoder: RunSync | None = None
     #: Is told how long encoding and committing take.
     observer: Observer = NO_OBSERVER
     _hub: Hub = field(default_factory=Hub)
@@ -93,10 +93,10 @@ class Pipeline:
         self._window = Window(self.options.batch, self.options.window)
         self._rest = Rest(self.options.idle_unload_s)
         self._paused = False
-        if self.encoder_hop is None:
+        if self.run_encoder is None:
             # A limiter of its own: encoding neither waits for other threads nor takes theirs.
             limiter = trio.CapacityLimiter(math.inf)
-            self.encoder_hop = partial(trio.to_thread.run_sync, limiter=limiter)
+            self.run_encoder = partial(trio.to_thread.run_sync, limiter=limiter)
 
     def wake(self) -> None:
         """There may be work: look now. To be called on the Trio thread."""
@@ -170,14 +170,14 @@ class Pipeline:
         to_embedder, from_batcher = trio.open_memory_channel[Batch](0)
         to_reporter, from_embedder = trio.open_memory_channel[Report | StateChange](2)
         to_fanout, from_reporter = trio.open_memory_channel[Event](64)
-        assert self.encoder_hop is not None
+        assert self.run_encoder is not None
         with self._finishing:
             async with trio.open_nursery() as finishing:
                 finishing.start_soon(
                     partial(
                         embedder,
                         encoder=self.encoder,
-                        run_sync=self.encoder_hop,
+                        run_sync=self.run_encoder,
                         stopping=self._stopping,
                         patience=options.patience,
                         rest=self._rest,

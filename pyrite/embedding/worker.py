@@ -174,7 +174,7 @@ class EmbeddingWorker:
             self._storage.changed,
             options,
             self._clock,
-            encoder_hop=threads,
+            run_encoder=threads,
             observer=self._observer,
         )
         self._pipeline.pause(self._settings.paused)

@@ -17,6 +17,6 @@ def product(tmp_path: Path) -> Iterator[Product]:
 
 
 @pytest.fixture
-def authentication(tmp_path: Path) -> Path:
+def gate(tmp_path: Path) -> Path:
     """No call of the model ends before this file is there, if the process is told of it."""
     return tmp_path / "gate"

@@ -61,15 +61,15 @@ async def test_the_real_model(product: Product) -> None:
 
 
 async def test_when_the_one_that_embeds_is_killed_the_other_takes_over(
-    product: Product, authentication: Path
+    product: Product, gate: Path
 ) -> None:
-    with started(product, *SERVE, LAUNCHER_GATE=str(authentication)) as first:
+    with started(product, *SERVE, LAUNCHER_GATE=str(gate)) as first:
         first.wait_for(EMBEDS)
         with started(product, *SERVE) as second:
             async with feed(second) as connection:
                 for number in range(20):
                     await trio.to_thread.run_sync(second.create, number)
-                await trio.to_thread.run_sync(begun, authentication)
+                await trio.to_thread.run_sync(begun, gate)
                 first.signal(signal.SIGKILL)
                 ids = await embedded(connection, 20)
             assert sorted(ids) == sorted(f"n{number}" for number in range(20))
@@ -80,34 +80,26 @@ async def test_when_the_one_that_embeds_is_killed_the_other_takes_over(
 
 
 async def test_a_stop_finishes_the_encode_and_tells_the_clients(
-    product: Product, authentication: Path
+    product: Product, gate: Path
 ) -> None:
-    with started(product, *SERVE, LAUNCHER_GATE=str(authentication)) as server:
-        await stopped_amid_an_encode(
-            product, server, authentication, partial(server.signal, signal.SIGTERM)
-        )
+    with started(product, *SERVE, LAUNCHER_GATE=str(gate)) as server:
+        await stopped_amid_an_encode(product, server, gate, partial(server.signal, signal.SIGTERM))
 
 
-def test_an_encode_that_hangs_does_not_hold_up_the_end(
-    product: Product, authentication: Path
-) -> None:
-    with started(
-        product, *SERVE, LAUNCHER_GATE=str(authentication), PYRITE_GRACE_S="0.5"
-    ) as server:
+def test_an_encode_that_hangs_does_not_hold_up_the_end(product: Product, gate: Path) -> None:
+    with started(product, *SERVE, LAUNCHER_GATE=str(gate), PYRITE_GRACE_S="0.5") as server:
         server.create()
-        begun(authentication)
+        begun(gate)
         server.signal(signal.SIGTERM)
         assert server.end() == 0
     assert product.storage.counts().pending == 1
     assert product.storage.workers() == []
 
 
-def test_a_second_signal_ends_it_at_once(product: Product, authentication: Path) -> None:
-    with started(
-        product, *SERVE, LAUNCHER_GATE=str(authentication), PYRITE_GRACE_S="3600"
-    ) as server:
+def test_a_second_signal_ends_it_at_once(product: Product, gate: Path) -> None:
+    with started(product, *SERVE, LAUNCHER_GATE=str(gate), PYRITE_GRACE_S="3600") as server:
         server.create()
-        begun(authentication)
+        begun(gate)
         server.signal(signal.SIGTERM)
         server.wait_for("SIGTERM: the service stops")
         server.signal(signal.SIGINT)
@@ -155,8 +147,8 @@ def test_the_supervisor_is_told(product: Product, tmp_path: Path) -> None:
             assert server.end() == 0, server.text
 
 
-def test_embedding_by_hand_follows_the_server(product: Product, authentication: Path) -> None:
-    with started(product, *SERVE, LAUNCHER_GATE=str(authentication)) as server:
+def test_embedding_by_hand_follows_the_server(product: Product, gate: Path) -> None:
+    with started(product, *SERVE, LAUNCHER_GATE=str(gate)) as server:
         server.wait_for(EMBEDS)
         for number in range(5):
             server.create(number)
@@ -170,7 +162,7 @@ def test_embedding_by_hand_follows_the_server(product: Product, authentication: 
         )
         assert drain.stderr is not None
         assert "following it" in drain.stderr.readline()
-        authentication.touch()
+        gate.touch()
         out, err = drain.communicate(timeout=LONG)
         assert drain.returncode == 0, err
         result = json.loads(out)

@@ -49,14 +49,12 @@ async def test_all_serve_and_one_embeds(product: Product) -> None:
     assert product.storage.leader() is None
 
 
-async def test_a_signal_to_the_group_finishes_the_encode(
-    product: Product, authentication: Path
-) -> None:
-    with started(product, *HYPERCORN, LAUNCHER_GATE=str(authentication)) as server:
+async def test_a_signal_to_the_group_finishes_the_encode(product: Product, gate: Path) -> None:
+    with started(product, *HYPERCORN, LAUNCHER_GATE=str(gate)) as server:
         await trio.to_thread.run_sync(both_serve, server)
         # As systemd does.
         stop = partial(os.killpg, server.process.pid, signal.SIGTERM)
-        await stopped_amid_an_encode(product, server, authentication, stop)
+        await stopped_amid_an_encode(product, server, gate, stop)
 
 
 def test_when_the_one_that_embeds_is_killed_all_end(product: Product) -> None:

@@ -22,9 +22,9 @@ from actors.pipeline import Pipeline, PipelineOptions, cause
 from actors.ports import EncoderUnavailableError, RefusedTextError
 from tests.fakes.pipeline import (
     INTERACTIVE,
-    Authentication,
     FakeQueue,
     FakeTable,
+    Gate,
     ScriptedEncoder,
     Slow,
     inline,
@@ -60,7 +60,7 @@ class Worker:
         table,
         *,
         encoder=None,
-        encoder_hop=inline,
+        run_encoder=inline,
         options=OPTIONS,
         queue=None,
         run_sync=inline,
@@ -75,7 +75,7 @@ class Worker:
             options,
             clock=trio.current_time,
             run_sync=run_sync,
-            encoder_hop=encoder_hop,
+            run_encoder=run_encoder,
         )
         self.ended_at = None
         self.statistics = None
@@ -248,7 +248,7 @@ def test_whatever_happens_every_entry_ends_as_it_should(data):
 
 async def test_an_edit_overtakes_bulk_work(table, autojump_clock):
     fill(table, 500)
-    worker = Worker(table, encoder_hop=Slow(1.0))
+    worker = Worker(table, run_encoder=Slow(1.0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.drain)
         await trio.sleep(20.5)
@@ -287,7 +287,7 @@ async def test_a_write_of_another_process_is_seen_at_the_next_poll(table, autoju
 
 async def test_little_is_in_flight_however_much_is_due(table, autojump_clock):
     fill(table, 10_000)
-    worker, most = Worker(table, encoder_hop=Slow(1.0)), 0
+    worker, most = Worker(table, run_encoder=Slow(1.0)), 0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         for _ in range(100):
@@ -302,14 +302,14 @@ async def test_little_is_in_flight_however_much_is_due(table, autojump_clock):
 
 
 async def test_a_write_during_the_encode_is_embedded_again(table, autojump_clock):
-    authentication = Authentication()
+    gate = Gate()
     table.write("e", "old")
-    worker = Worker(table, encoder_hop=authentication)
+    worker = Worker(table, run_encoder=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.drain)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         table.write("e", "new")
-        authentication.open()
+        gate.open()
     assert table.rows["e"].status is DONE
     assert vector_of("new") in table.stored.values()
     assert [(e.entry_id, e.revision) for e in table.feed] == [("e", 2)]
@@ -318,7 +318,7 @@ async def test_a_write_during_the_encode_is_embedded_again(table, autojump_clock
 
 async def test_two_workers_share_the_queue(table, autojump_clock):
     fill(table, 300)
-    workers = [Worker(table, encoder_hop=Slow(seconds)) for seconds in (1.0, 1.3)]
+    workers = [Worker(table, run_encoder=Slow(seconds)) for seconds in (1.0, 1.3)]
     async with trio.open_nursery() as nursery:
         for worker in workers:
             nursery.start_soon(worker.drain)
@@ -330,15 +330,15 @@ async def test_two_workers_share_the_queue(table, autojump_clock):
 
 async def test_a_drain_waits_for_what_another_worker_holds(table, autojump_clock):
     table.write("e")
-    authentication = Authentication()
-    holder, waiter = Worker(table, encoder_hop=authentication), Worker(table)
+    gate = Gate()
+    holder, waiter = Worker(table, run_encoder=gate), Worker(table)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(holder.run)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         nursery.start_soon(waiter.drain)
         await trio.sleep(60)  # longer than a lease, which the holder renews
         assert waiter.ended_at is None
-        authentication.open()
+        gate.open()
         await trio.sleep(2 * OPTIONS.poll_interval_s)
         assert waiter.ended_at is not None
         holder.pipeline.stop()
@@ -361,11 +361,11 @@ async def test_a_worker_that_vanished_costs_an_attempt_and_a_lease(table, autoju
 
 async def test_a_stop_commits_the_batch_in_progress_and_gives_back_the_rest(table, autojump_clock):
     fill(table, 100)
-    authentication = Authentication()
-    worker = Worker(table, encoder_hop=authentication)
+    gate = Gate()
+    worker = Worker(table, run_encoder=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         await wait_all_tasks_blocked()
         on_their_way = table.entries(PROCESSING)
         worker.pipeline.stop()
@@ -373,7 +373,7 @@ async def test_a_stop_commits_the_batch_in_progress_and_gives_back_the_rest(tabl
         assert worker.pipeline.statistics().state is WorkerState.STOPPING
         await trio.sleep(3)
         assert worker.ended_at is None
-        authentication.open()
+        gate.open()
     assert worker.ended_at == 3
     [batch] = worker.encoder.calls
     assert table.entries(DONE) == set(batch)
@@ -390,8 +390,8 @@ async def test_a_stop_commits_the_batch_in_progress_and_gives_back_the_rest(tabl
 
 async def test_a_stop_keeps_the_attempts_of_earlier_failures(table, autojump_clock):
     table.write("e", "bad")
-    authentication = Authentication()
-    authentication.open()
+    gate = Gate()
+    gate.open()
     worker = Worker(table, encoder=ScriptedEncoder(poison={"bad": ValueError("cannot")}))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
@@ -401,7 +401,7 @@ async def test_a_stop_keeps_the_attempts_of_earlier_failures(table, autojump_clo
     assert (row.status, row.attempts, row.available_at) == (PENDING, 1, 2.0)
     assert worker.queue.released == []
     # The next worker claims it, hangs, and gives it back as it was.
-    worker = Worker(table, encoder_hop=Authentication(), options=replace(OPTIONS, grace_s=1.0))
+    worker = Worker(table, run_encoder=Gate(), options=replace(OPTIONS, grace_s=1.0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await trio.sleep(5)
@@ -432,7 +432,7 @@ async def test_a_stop_before_the_run_claims_nothing(table, autojump_clock):
 
 async def test_a_stop_of_a_drain_ends_it_too(table, autojump_clock):
     fill(table, 100)
-    worker = Worker(table, encoder_hop=Slow(1.0))
+    worker = Worker(table, run_encoder=Slow(1.0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.drain)
         await trio.sleep(2.5)
@@ -444,7 +444,7 @@ async def test_a_stop_of_a_drain_ends_it_too(table, autojump_clock):
 
 async def test_a_stop_while_the_model_loads_does_not_wait_for_it(table, autojump_clock):
     fill(table, 10)
-    worker = Worker(table, encoder=ScriptedEncoder(ready=False), encoder_hop=Authentication())
+    worker = Worker(table, encoder=ScriptedEncoder(ready=False), run_encoder=Gate())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await trio.sleep(2)
@@ -457,7 +457,7 @@ async def test_a_stop_while_the_model_loads_does_not_wait_for_it(table, autojump
 
 async def test_a_call_that_hangs_is_left_when_the_grace_is_over(table, autojump_clock):
     fill(table, 10)
-    worker = Worker(table, encoder_hop=Authentication())
+    worker = Worker(table, run_encoder=Gate())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await trio.sleep(5)
@@ -470,16 +470,16 @@ async def test_a_call_that_hangs_is_left_when_the_grace_is_over(table, autojump_
 
 async def test_a_cancellation_is_a_graceful_stop_and_is_felt_after_it(table, autojump_clock):
     fill(table, 100)
-    authentication = Authentication()
-    worker = Worker(table, encoder_hop=authentication)
+    gate = Gate()
+    worker = Worker(table, run_encoder=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await trio.sleep(3)
-        authentication.open()
+        gate.open()
     assert worker.ended_at is None  # the run did not return: it was cancelled
     [batch] = worker.encoder.calls
     assert table.entries(DONE) == set(batch)
@@ -502,7 +502,7 @@ async def test_a_cancellation_comes_out_bare(table, autojump_clock):
 
 async def test_a_cancellation_has_the_same_grace(table, autojump_clock):
     fill(table, 10)
-    worker = Worker(table, encoder_hop=Authentication())
+    worker = Worker(table, run_encoder=Gate())
     with trio.move_on_after(5) as scope:
         await worker.run()
     assert scope.cancelled_caught
@@ -511,20 +511,20 @@ async def test_a_cancellation_has_the_same_grace(table, autojump_clock):
 
 
 async def test_what_a_poller_claims_during_a_stop_is_given_back(table, autojump_clock):
-    class Claims(Authentication):
+    class Claims(Gate):
         async def __call__(self, sync_fn, *args, **options):
             if sync_fn.__name__ != "claim":
                 return await inline(sync_fn, *args)
             return await super().__call__(sync_fn, *args, **options)
 
     fill(table, 10)
-    authentication = Claims()
-    worker = Worker(table, run_sync=authentication)
+    gate = Claims()
+    worker = Worker(table, run_sync=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         worker.pipeline.stop()
-        authentication.open()
+        gate.open()
     assert sorted(worker.queue.released) == sorted(table.rows)
     assert worker.encoder.calls == []
     assert_everything_is_given_back(table)
@@ -540,7 +540,7 @@ def shown(worker):
 
 async def test_a_pause_finishes_what_is_in_flight_and_claims_nothing_more(table, autojump_clock):
     fill(table, 100)
-    worker = Worker(table, encoder_hop=Slow(1.0))
+    worker = Worker(table, run_encoder=Slow(1.0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await trio.sleep(2.5)
@@ -629,7 +629,7 @@ async def test_the_model_is_unloaded_at_rest_and_loaded_for_the_next_entry(table
 
 async def test_batches_and_the_rest_can_be_changed(table, autojump_clock):
     fill(table, 100)
-    worker = Worker(table, encoder_hop=Slow(1.0))
+    worker = Worker(table, run_encoder=Slow(1.0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await trio.sleep(2.5)
@@ -667,7 +667,7 @@ async def test_what_was_done_before_the_model_left_is_kept(table, autojump_clock
             return super().encode(texts)
 
     fill(table, 100)
-    worker = Worker(table, encoder=LeavesLater(), encoder_hop=Slow(1.0), options=IMPATIENT)
+    worker = Worker(table, encoder=LeavesLater(), run_encoder=Slow(1.0), options=IMPATIENT)
     with pytest.raises(EncoderUnavailableError):
         await worker.drain()
     done = {text for call in worker.encoder.calls[:5] for text in call}
@@ -733,7 +733,7 @@ async def test_a_bug_stops_the_run_and_comes_out_as_itself(table, autojump_clock
 
 async def test_a_bug_in_a_beat_is_one_too(table, autojump_clock):
     fill(table, 100)
-    worker = Worker(table, encoder_hop=Authentication())
+    worker = Worker(table, run_encoder=Gate())
     worker.queue.renew = lambda claims: claims and a_bug()
     with pytest.RaisesGroup(KeyError, flatten_subgroups=True, allow_unwrapped=True):
         await worker.run()
@@ -742,7 +742,7 @@ async def test_a_bug_in_a_beat_is_one_too(table, autojump_clock):
 
 async def test_a_bug_is_not_hidden_by_a_cancellation(table, autojump_clock):
     fill(table, 10)
-    worker = Worker(table, encoder_hop=Slow(5.0))
+    worker = Worker(table, run_encoder=Slow(5.0))
     worker.queue.fail_points["settle"] = a_bug
     with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="bug")):
         async with trio.open_nursery() as nursery:
@@ -753,13 +753,13 @@ async def test_a_bug_is_not_hidden_by_a_cancellation(table, autojump_clock):
 
 async def test_a_bug_in_giving_back_comes_out_as_itself(table, autojump_clock):
     fill(table, 10)
-    authentication = Authentication()
-    worker = Worker(table, encoder_hop=authentication, options=replace(OPTIONS, grace_s=0.0))
+    gate = Gate()
+    worker = Worker(table, run_encoder=gate, options=replace(OPTIONS, grace_s=0.0))
     worker.queue.fail_points["release"] = a_bug
     with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="bug")):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.run)
-            await authentication.wait_entered()
+            await gate.wait_entered()
             worker.pipeline.stop()
 
 
@@ -810,7 +810,7 @@ async def test_subscribers_hear_what_the_database_says(table, autojump_clock):
 
 async def test_leases_are_renewed_while_the_model_is_busy(table, autojump_clock):
     fill(table, 100)
-    worker = Worker(table, encoder_hop=Slow(100.0))  # far longer than a lease
+    worker = Worker(table, run_encoder=Slow(100.0))  # far longer than a lease
     other = FakeQueue(table)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
