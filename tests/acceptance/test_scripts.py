@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,21 +55,3 @@ def test_every_benchmark_runs_and_writes_what_it_measured(tmp_path: Path) -> Non
         result = json.loads((tmp_path / "results" / f"{name}.json").read_text(encoding="utf-8"))
         assert result["machine"]["cores"]
         assert all(table["rows"] for table in result["tables"])
-
-
-@pytest.mark.process
-def test_the_package_carries_the_handbook_and_its_types(tmp_path: Path) -> None:
-    # Built from a copy: a build leaves its own files beside the source.
-    source = tmp_path / "source"
-    for folder in ("actors", "pyrite"):
-        shutil.copytree(ROOT / folder, source / folder)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
-    command = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet")
-    done = run(*command, "--wheel-dir", str(tmp_path), str(source), home=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert sum(name.startswith("pyrite/handbook/") for name in names) >= 25
-    assert {"pyrite/py.typed", "actors/py.typed"} <= set(names)
-    assert not any(name.startswith("tests/") for name in names)
