@@ -13,7 +13,7 @@ from pyrite.encoders.local import sealed
 MAKER = """
 import sys, time
 from pathlib import Path
-from pyrite.encoders import sealed
+from pyrite.encoders.local import sealed
 
 print("up", flush=True)
 sys.stdin.readline()
