@@ -13,6 +13,7 @@ YAML's syntax costs a comment, never a value.
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -49,6 +50,8 @@ class _Tree:
         self.places: dict[str, list[tuple[yaml.Node, yaml.Node]]] = {}
         for key, value in self.root.value if self.root else ():
             self.places.setdefault(key.value, []).append((key, value))
+        #: Where the keys begin, in order.
+        self.starts = [key.start_mark.index for key, _ in self.root.value] if self.root else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +244,10 @@ def _items_splice(
 
 def _before_next(tree: _Tree, key: yaml.Node) -> int:
     """Return where the last line ends that is above a key's next neighbour."""
-    starts = [other.start_mark.index for other, _ in tree.root.value] if tree.root else []
-    below = [start for start in starts if start > key.start_mark.index]
-    return _line_start(tree.front, min(below)) - 1 if below else len(tree.front)
+    below = bisect_right(tree.starts, key.start_mark.index)
+    if below == len(tree.starts):
+        return len(tree.front)
+    return _line_start(tree.front, tree.starts[below]) - 1
 
 
 def _line_splice(front: str, key: yaml.Node, end: int, text: str = "") -> _Splice:

@@ -22,9 +22,11 @@ OWN_FIELDS = frozenset({"type", "title", "summary", "tags"})
 #: Python prints integers of at most 4,300 digits; this many bits always fit.
 _MAX_INTEGER_BITS = 14_000
 
-_AROUND_TAG = re.compile(r"^[#\s]+|\s+$")
-_FENCE = re.compile(r" {0,3}(`{3,}(?!.*`)|~{3,})")
-_HEADING = re.compile(r" {0,3}#[ \t]+(.*?)(?:[ \t]+#*)?[ \t]*$")
+# Whoever writes a text also chooses what these meet. None of them may read a line more than a
+# few times: what can end in several places is taken whole (`++`), and ends are stripped by `str`.
+_BEFORE_TAG = re.compile(r"[#\s]*+")
+_FENCE = re.compile(r" {0,3}(`{3,}+(?!.*`)|~{3,})")
+_HEADING = re.compile(r" {0,3}#[ \t]++")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def tags_of(value: JSON) -> tuple[str, ...]:
     else:
         text = text_of(value)
         words = text.split(",") if "," in text else text.split()
-    tags = (_AROUND_TAG.sub("", word) for word in words)
+    tags = (_BEFORE_TAG.sub("", word, count=1).rstrip() for word in words)
     return tuple(dict.fromkeys(tag for tag in tags if tag))
 
 
@@ -98,9 +100,21 @@ def first_heading(body: str) -> str:
                 fence = ""
         elif opening := _FENCE.match(line):
             fence = opening[1]
-        elif (heading := _HEADING.match(line)) and heading[1].strip("# \t"):
-            return heading[1].strip()
+        elif heading := _heading(line):
+            return heading
     return ""
+
+
+def _heading(line: str) -> str:
+    """The text of a line that is a heading of the first level, without the `#` that close it."""
+    opening = _HEADING.match(line)
+    if not opening:
+        return ""
+    text = line[opening.end() :].rstrip(" \t")
+    before = text.rstrip("#")
+    if before.endswith((" ", "\t")):
+        text = before
+    return text.strip() if text.strip("# \t") else ""
 
 
 def json_safe(value: object) -> JSON:

@@ -15,7 +15,27 @@ MAX_ID_BYTES: Final = 1000
 _MAX_SLUG_CHARACTERS: Final = 80
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: More than this many combining marks in a row are in no language (UAX #15, Stream-Safe Text).
+_MOST_MARKS: Final = 30
+#: Looked for in the general categories of a text's characters, which have two letters each.
+_TOO_MANY_MARKS = re.compile(f"(?:M[a-z]){{{_MOST_MARKS + 1}}}")
 _APOSTROPHES = str.maketrans("", "", "'\u2019\u02bc")
+
+
+def nfc(text: str) -> str:
+    """Return the text in Unicode NFC; as it is where more than 30 combining marks are in a row.
+
+    Each run of marks is put in order by a sort whose time grows with the square of the run: of a
+    megabyte it takes a quarter of an hour. Nothing but marks is sorted, and none of them is taken
+    apart into more than three.
+    """
+    if text.isascii():
+        return text
+    if len(text) > _MOST_MARKS:
+        categories = "".join(map(unicodedata.category, text))
+        if _TOO_MANY_MARKS.search(categories):
+            return text
+    return unicodedata.normalize("NFC", text)
 
 
 def is_entry_file(name: str) -> bool:
@@ -30,7 +50,7 @@ def entry_id(relative_path: str) -> str:
         if lowered.endswith(ending):
             relative_path = relative_path[: -len(ending)]
             break
-    return unicodedata.normalize("NFC", relative_path)
+    return nfc(relative_path)
 
 
 def check_id(given: str) -> str:
@@ -39,7 +59,8 @@ def check_id(given: str) -> str:
     Raises:
         InvalidEntryError: no entry can have this id; the message says what to change.
     """
-    name = unicodedata.normalize("NFC", given)
+    # A character of NFC stands for four at most, so one of these is too long in any spelling.
+    name = given if len(given) > 4 * MAX_ID_BYTES else nfc(given)
     if problem := _problem(name):
         raise InvalidEntryError(f"{_shown(name)} cannot be an entry's id: {problem}", field="id")
     return name
@@ -62,7 +83,7 @@ def _kb_problem(name: str) -> str | None:
         return "it is empty"
     if "/" in name or "\\" in name:
         return "it may contain no slash and no backslash"
-    if unicodedata.normalize("NFC", name) != name:
+    if nfc(name) != name:
         return "write it in Unicode NFC, with each accent in one character with its letter"
     return _problem(name)
 
@@ -97,7 +118,7 @@ def _component_problem(component: str) -> str | None:
 
 def slug(title: str) -> str:
     """Return a pleasant id for a title: its words in lower case, joined by hyphens."""
-    text = unicodedata.normalize("NFC", title.lower().translate(_APOSTROPHES))
+    text = nfc(title.lower().translate(_APOSTROPHES))
     kept = (letter if unicodedata.category(letter)[0] in "LMN" else " " for letter in text)
     name = ""
     for word in "".join(kept).split():

@@ -15,13 +15,12 @@ Nothing of this is stored: a link leads somewhere as soon as there is something 
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pyrite.markdown.entry import JSON, text_of
-from pyrite.markdown.ids import entry_id
+from pyrite.markdown.ids import entry_id, nfc
 from pyrite.markdown.links import Kind, Link
 
 #: Fields of the front matter that name an entry; the second is an older spelling.
@@ -72,8 +71,7 @@ def aliases_of(fields: Mapping[str, JSON]) -> tuple[str, ...]:
 
 def key_of(name: str) -> str:
     """What is the same for all spellings of a name."""
-    folded = unicodedata.normalize("NFC", name.strip()).casefold()
-    return unicodedata.normalize("NFC", folded)
+    return nfc(nfc(name.strip()).casefold())
 
 
 def lookup_key(target: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SkipValidation
 
 from pyrite.search.query import MOST_HITS, MOST_QUERY_CHARACTERS
 from pyrite.storage.records import Filters
@@ -102,7 +102,8 @@ IfRevision = Annotated[
 ]
 Summary = Annotated[str | None, Field(description="One or two sentences.")]
 Fields = Annotated[
-    dict[str, JsonValue] | None, Field(description="Other fields of the front matter, by name.")
+    dict[str, SkipValidation[JsonValue]] | None,  # which is slow, and they are JSON already
+    Field(description="Other fields of the front matter, by name."),
 ]
 Start = Annotated[
     int, Field(ge=0, le=_MOST, description="Where to begin in the body, in characters.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SkipValidation
 
 from pyrite.auth.tokens import Tier
 from pyrite.knowledge.service import WriteResult
@@ -81,7 +81,7 @@ class Writing:
             list[str] | None, Field(max_length=100, description="All tags it is to have.")
         ] = None,
         fields: Annotated[
-            dict[str, JsonValue] | None,
+            dict[str, SkipValidation[JsonValue]] | None,
             Field(description="Front-matter fields to set, and with null those to remove."),
         ] = None,
         if_revision: given.IfRevision = None,

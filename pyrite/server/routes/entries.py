@@ -220,7 +220,8 @@ async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noq
     field. Without `If-Match` nothing is changed: 428.
     """
     served, match = node(), _if_match()
-    edit: Editor = merging(data.model_dump(exclude_unset=True))
+    # A dump would go through all of the fields' values, at a microsecond each.
+    edit: Editor = merging({name: new for name, new in data if name in data.model_fields_set})
 
     def patch() -> WriteResult:
         present = served.kbs.get_entry(kb, id)
