@@ -30,7 +30,7 @@ from actors.pipeline import cause
 from pyrite.errors import ConfigError
 from pyrite.mcp.desk import Desk
 from pyrite.mcp.server import PyriteServer
-from pyrite.server import pages
+from pyrite.server import connections, pages
 from pyrite.server.credentials import NOBODY, Caller
 from pyrite.server.gate import Gate, admitted, check_bind
 from pyrite.server.problems import MEDIA_TYPE, ProblemError
@@ -166,6 +166,7 @@ async def serve_http(
     tokens = TokenService(desk.storage)
     await trio.to_thread.run_sync(check_bind, settings.host, tokens)
     gate = Gate.of(settings, desk.storage, desk.clock, hop)
+    connections.install()
     async with AsyncExitStack() as opened:
         opened.callback(gate.credentials.close)
         apps = {}

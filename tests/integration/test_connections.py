@@ -1,0 +1,97 @@
+"""One connection, whatever it sends, ends no server: raw bytes to real servers on loopback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.trio import serve
+
+from pyrite.server import connections
+from pyrite.server.app import create_app
+from pyrite.server.main import address_of, bind, hypercorn_config
+from tests.fakes.node import FakeNode
+from tests.integration.attacks import alive, assail, attack, handshake
+from tests.integration.hands import Product
+from tests.integration.test_mcp_http import serving as serving_mcp
+
+LIMIT_S = 60
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> FakeNode:
+    return FakeNode(tmp_path)
+
+
+@asynccontextmanager
+async def serving(node: FakeNode) -> AsyncIterator[str]:
+    """Serve the node as the product does; what a connection lets out is raised here."""
+    connections.install()
+    bound = bind("127.0.0.1", 0)
+    url = address_of(bound)
+    config = hypercorn_config(node.settings, bound)
+    stop = trio.Event()
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.run)
+            run = partial(serve, create_app(node), config, shutdown_trigger=stop.wait)
+            await nursery.start(run)
+            yield url
+            assert await trio.to_thread.run_sync(alive, f"{url}/healthz")
+            stop.set()
+            nursery.cancel_scope.cancel()
+    node.close()
+
+
+async def test_the_server_goes_on(node: FakeNode) -> None:
+    async with serving(node) as url:
+        await trio.to_thread.run_sync(assail, url)
+
+
+async def test_the_mcp_server_goes_on(product: Product) -> None:
+    async with serving_mcp(product) as url:
+        await trio.to_thread.run_sync(assail, url, b"/mcp")
+        assert await trio.to_thread.run_sync(alive, url)
+
+
+class Closing:
+    """A stream of which the end is being sent."""
+
+    async def send_all(self, data: bytes) -> None:
+        raise trio.BusyResourceError("another task is using this stream")
+
+
+async def test_a_ping_that_meets_the_close_is_dropped() -> None:
+    events: list[Event] = []
+
+    class Protocol:
+        async def handle(self, event: Event) -> None:
+            events.append(event)
+
+    unused: Any = None
+    stream: Any = Closing()
+    connection = connections.Connection(unused, unused, unused, {}, stream)
+    connection.protocol = Protocol()  # type: ignore[assignment]
+    await connection.protocol_send(RawData(b"ping"))
+    assert events == [Closed()]
+
+
+async def test_what_a_connection_died_of_is_logged_in_one_line(
+    node: FakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "pyrite_1_" + "s" * 40
+    sent = handshake(b"Sec-WebSocket-Protocol: \xff, " + secret.encode())
+    async with serving(node) as url:
+        await trio.to_thread.run_sync(attack, url, (sent,))
+    (record,) = (each for each in caplog.records if "connection has" in each.message)
+    assert (record.levelno, record.name) == (logging.WARNING, "pyrite.server")
+    assert "closed: UnicodeDecodeError in " in record.message
+    assert record.exc_info is None
+    assert secret not in caplog.text
