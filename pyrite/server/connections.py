@@ -16,7 +16,7 @@ import h11
 import hypercorn.trio.run
 import trio
 from hypercorn.events import Closed, Event
-from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol, H11WSConnection
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import H11SendableEvent
 
@@ -60,7 +60,18 @@ class Connection(TCPServer):
 
 
 class Http1(H11Protocol):
-    """HTTP/1.1, and WebSockets."""
+    """HTTP/1.1 that can become a WebSocket, and nothing else."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Ignore ``Upgrade: h2c``; HTTP/2 may begin a connection, and not follow in one.
+
+        A proxy that passes on any upgrade sees no more of what follows it, so that none of its
+        rules would hold for those requests.
+        """
+        preface = (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0")
+        if preface and self.keep_alive_requests == 0:
+            rest, _ = self.connection.trailing_data
+            raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + rest)
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         try:

@@ -18,11 +18,14 @@ from pyrite.server import connections
 from pyrite.server.app import create_app
 from pyrite.server.main import address_of, bind, hypercorn_config
 from tests.fakes.node import FakeNode
-from tests.integration.attacks import alive, assail, attack, handshake
+from tests.integration.attacks import ATTACKS, HTTP2, alive, assail, attack, handshake, request
 from tests.integration.hands import Product
 from tests.integration.test_mcp_http import serving as serving_mcp
 
 LIMIT_S = 60
+
+#: The type of the frame with which a server of HTTP/2 begins.
+SETTINGS = b"\x04"
 
 
 @pytest.fixture
@@ -95,3 +98,16 @@ async def test_what_a_connection_died_of_is_logged_in_one_line(
     assert "closed: UnicodeDecodeError in " in record.message
     assert record.exc_info is None
     assert secret not in caplog.text
+
+
+async def test_a_connection_is_upgraded_to_nothing_but_a_websocket(node: FakeNode) -> None:
+    async with serving(node) as url:
+        send = partial(trio.to_thread.run_sync, attack, url)
+        for name in ("h2c", "h2c with settings of nonsense"):
+            assert (await send(ATTACKS[name])).startswith(b"HTTP/1.1 200 ")
+        assert (await send((handshake(),))).startswith(b"HTTP/1.1 101 ")
+        # HTTP/2 may begin a connection, and not follow on another request in it.
+        assert (await send((HTTP2,)))[3:4] == SETTINGS
+        answers = await send((request() + HTTP2,))
+        assert answers.count(b"HTTP/1.1 ") >= 2
+        assert b"content-length: 0" in answers
