@@ -13,6 +13,7 @@ import logging
 import traceback
 
 import h11
+import hypercorn.protocol
 import hypercorn.trio.run
 import trio
 from hypercorn.events import Closed, Event
@@ -27,8 +28,8 @@ _log = logging.getLogger("pyrite.server")
 
 def install() -> None:
     """Have this process serve connections as here."""
-    hypercorn.trio.run.TCPServer = Connection  # type: ignore[misc]
-    hypercorn.protocol.H11Protocol = Http1  # type: ignore[misc]
+    hypercorn.trio.run.TCPServer = Connection  # type: ignore[attr-defined]
+    hypercorn.protocol.H11Protocol = Http1  # type: ignore[attr-defined]
 
 
 class Connection(TCPServer):
@@ -57,6 +58,9 @@ class Connection(TCPServer):
             # is shielded, and one to a client that does not read would never end otherwise.
             await trio.aclose_forcefully(self.stream)
             raise
+        # The client has gone. Hypercorn would hold the connection until it had been idle for
+        # long enough, and a file descriptor for each that was opened in that time.
+        await self.idle_task.stop()
 
 
 class Http1(H11Protocol):

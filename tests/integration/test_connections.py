@@ -111,3 +111,13 @@ async def test_a_connection_is_upgraded_to_nothing_but_a_websocket(node: FakeNod
         answers = await send((request() + HTTP2,))
         assert answers.count(b"HTTP/1.1 ") >= 2
         assert b"content-length: 0" in answers
+
+
+async def test_a_connection_ends_when_its_client_has_gone(node: FakeNode) -> None:
+    async with serving(node) as url:
+        host, port = url.removeprefix("http://").split(":")
+        async with await trio.open_tcp_stream(host, int(port)) as client:
+            await client.send_eof()
+            with trio.fail_after(LIMIT_S / 4):
+                while await client.receive_some():
+                    pass
