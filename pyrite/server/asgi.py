@@ -27,7 +27,7 @@ from pyrite.config import loading
 from pyrite.config.settings import Settings
 from pyrite.encoders.choose import encoder_of
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.server import logs
+from pyrite.server import connections, logs
 from pyrite.server.app import create_app
 from pyrite.server.current import KEY
 from pyrite.server.main import crashed, leave
@@ -52,6 +52,7 @@ def create(
     environ = os.environ if environ is None else environ
     settings = loading.load(environ)
     logs.configure(settings, environ)
+    connections.install()
     hosted = _Hosted(settings, environ, encoder)
     app = create_app()
     # More than a stop of the node can take: the app's tasks are not to be cancelled before it.

@@ -26,7 +26,7 @@ from pyrite.config.settings import Settings
 from pyrite.encoders.choose import encoder_of
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import PyriteError
-from pyrite.server import logs
+from pyrite.server import connections, logs
 from pyrite.server.app import create_app
 from pyrite.server.node import Node
 from pyrite.server.systemd import tell_supervisor
@@ -139,6 +139,7 @@ def serve(
         StorageError: the database cannot be opened.
     """
     logs.configure(settings, environ)
+    connections.install()
     with closing(SqliteStorage(settings.database_path)) as storage:
         encoder = encoder or encoder_of(settings, _log.info)
         running = _Service(Node(settings, storage, encoder, environ=environ), say)

@@ -16,6 +16,7 @@ import trio
 from tests.acceptance.serving import (
     EMBED,
     EMBEDS,
+    HYPERCORN,
     LONG,
     REAL,
     ROOT,
@@ -28,6 +29,7 @@ from tests.acceptance.serving import (
     started,
     stopped_amid_an_encode,
 )
+from tests.integration.attacks import assail
 from tests.integration.hands import Product
 
 pytestmark = pytest.mark.process
@@ -45,6 +47,18 @@ async def test_what_is_posted_is_embedded_and_told(product: Product) -> None:
         assert server.end() == 0
     assert product.storage.leader() is None
     assert product.storage.workers() == []
+
+
+@pytest.mark.parametrize("arguments", [SERVE, HYPERCORN], ids=["serve", "hypercorn"])
+def test_no_connection_ends_it(product: Product, arguments: tuple[str, ...]) -> None:
+    with started(product, *arguments) as server:
+        assail(server.url)
+        assert server.get("/healthz").status_code == 200
+        server.signal(signal.SIGTERM)
+        assert server.end() == 0
+        # No worker has ended and had another take its place.
+        assert len(re.findall(EMBEDS, server.text)) == 1
+        assert "a connection has failed and is closed: UnicodeDecodeError" in server.text
 
 
 @pytest.mark.model

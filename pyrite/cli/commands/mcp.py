@@ -75,6 +75,9 @@ def mcp(app: App, *, tier: str, http: bool, host: str, port: int) -> None:
             raise cause(group) from None
         return
     from pyrite.mcp.http import at, run_http  # noqa: PLC0415
+    from pyrite.server import connections  # noqa: PLC0415
+
+    connections.install()
 
     def say(url: str) -> None:
         note(f"MCP server for the tier {tier} at {url}")

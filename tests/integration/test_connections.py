@@ -1,0 +1,124 @@
+"""One connection, whatever it sends, ends no server: raw bytes to real servers on loopback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.trio import serve
+
+from pyrite.server import connections
+from pyrite.server.app import create_app
+from pyrite.server.main import address_of, bind, hypercorn_config
+from tests.fakes.node import FakeNode
+from tests.integration.attacks import ATTACKS, HTTP2, alive, assail, attack, handshake, request
+from tests.integration.hands import Product
+from tests.integration.test_mcp_http import serving as serving_mcp
+
+LIMIT_S = 60
+
+#: The type of the frame with which a server of HTTP/2 begins.
+SETTINGS = b"\x04"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> FakeNode:
+    return FakeNode(tmp_path)
+
+
+@asynccontextmanager
+async def serving(node: FakeNode) -> AsyncIterator[str]:
+    """Serve the node as the product does; what a connection lets out is raised here."""
+    connections.install()
+    bound = bind("127.0.0.1", 0)
+    url = address_of(bound)
+    config = hypercorn_config(node.settings, bound)
+    stop = trio.Event()
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.run)
+            run = partial(serve, create_app(node), config, shutdown_trigger=stop.wait)
+            await nursery.start(run)
+            yield url
+            assert await trio.to_thread.run_sync(alive, f"{url}/healthz")
+            stop.set()
+            nursery.cancel_scope.cancel()
+    node.close()
+
+
+async def test_the_server_goes_on(node: FakeNode) -> None:
+    async with serving(node) as url:
+        await trio.to_thread.run_sync(assail, url)
+
+
+async def test_the_mcp_server_goes_on(product: Product) -> None:
+    connections.install()
+    async with serving_mcp(product) as url:
+        await trio.to_thread.run_sync(assail, url, b"/mcp")
+        assert await trio.to_thread.run_sync(alive, url)
+
+
+class Closing:
+    """A stream of which the end is being sent."""
+
+    async def send_all(self, data: bytes) -> None:
+        raise trio.BusyResourceError("another task is using this stream")
+
+
+async def test_a_ping_that_meets_the_close_is_dropped() -> None:
+    events: list[Event] = []
+
+    class Protocol:
+        async def handle(self, event: Event) -> None:
+            events.append(event)
+
+    unused: Any = None
+    stream: Any = Closing()
+    connection = connections.Connection(unused, unused, unused, {}, stream)
+    connection.protocol = Protocol()  # type: ignore[assignment]
+    await connection.protocol_send(RawData(b"ping"))
+    assert events == [Closed()]
+
+
+async def test_what_a_connection_died_of_is_logged_in_one_line(
+    node: FakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "pyrite_1_" + "s" * 40
+    sent = handshake(b"Sec-WebSocket-Protocol: \xff, " + secret.encode())
+    async with serving(node) as url:
+        await trio.to_thread.run_sync(attack, url, (sent,))
+    (record,) = (each for each in caplog.records if "connection has" in each.message)
+    assert (record.levelno, record.name) == (logging.WARNING, "pyrite.server")
+    assert "closed: UnicodeDecodeError in " in record.message
+    assert record.exc_info is None
+    assert secret not in caplog.text
+
+
+async def test_a_connection_is_upgraded_to_nothing_but_a_websocket(node: FakeNode) -> None:
+    async with serving(node) as url:
+        send = partial(trio.to_thread.run_sync, attack, url)
+        for name in ("h2c", "h2c with settings of nonsense"):
+            assert (await send(ATTACKS[name])).startswith(b"HTTP/1.1 200 ")
+        assert (await send((handshake(),))).startswith(b"HTTP/1.1 101 ")
+        # HTTP/2 may begin a connection, and not follow on another request in it.
+        assert (await send((HTTP2,)))[3:4] == SETTINGS
+        answers = await send((request() + HTTP2,))
+        assert answers.count(b"HTTP/1.1 ") >= 2
+        assert b"content-length: 0" in answers
+
+
+async def test_a_connection_ends_when_its_client_has_gone(node: FakeNode) -> None:
+    async with serving(node) as url:
+        host, port = url.removeprefix("http://").split(":")
+        async with await trio.open_tcp_stream(host, int(port)) as client:
+            await client.send_eof()
+            with trio.fail_after(LIMIT_S / 4):
+                while await client.receive_some():
+                    pass
