@@ -56,9 +56,8 @@ def encoder_of(settings: Settings, say: Say) -> TextEncoder:
     if settings.remote_url:
         # Imported only here: it brings an HTTP client.
         from pyrite.encoders.remote.encoder import RemoteEncoder  # noqa: PLC0415
-        from pyrite.encoders.remote.options import options_of  # noqa: PLC0415
 
-        return RemoteEncoder(options_of(settings))
+        return RemoteEncoder(settings)
     return make_encoder(
         settings.model,
         precision="fast" if settings.precision == "fast" else "exact",

@@ -14,9 +14,10 @@ import trio
 
 from actors.messages import WorkerState
 from pyrite.cli import context
+from pyrite.config.settings import Settings
 from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.encoders.remote.client import Timing
 from pyrite.encoders.remote.encoder import RemoteEncoder
-from pyrite.encoders.remote.options import Outside, RemoteOptions
 from pyrite.errors import ModelError
 from pyrite.search.query import Mode, SearchRequest
 from pyrite.search.service import SearchService
@@ -47,11 +48,10 @@ def server() -> Iterator[EmbeddingServer]:
 
 @pytest.fixture
 def encoder(server: EmbeddingServer) -> Iterator[RemoteEncoder]:
-    async def at_once(_: float) -> None:
-        await trio.lowlevel.checkpoint()
-
-    options = RemoteOptions(url=server.url, model="served", key=KEY, batch=4)
-    made = RemoteEncoder(options, Outside(sleep=at_once))
+    settings = Settings(
+        home=Path.cwd(), model="served", remote_url=server.url, remote_key=KEY, remote_batch=4
+    )
+    made = RemoteEncoder(settings, Timing(wait=lambda event, _: event.is_set()))
     yield made
     made.unload()
 

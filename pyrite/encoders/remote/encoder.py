@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from actors.messages import Vector
 from actors.packing import BatchLimits
 from actors.ports import RefusedTextError
-from pyrite.encoders.remote.failures import Failure, Kind, Persistence
-from pyrite.encoders.remote.key import read_key
-from pyrite.encoders.remote.options import Outside, RemoteOptions
-from pyrite.encoders.remote.requests import Asking, ResponseDescription, TextFailedError
-from pyrite.encoders.remote.session import Session
+from pyrite.config.endpoint import base_url
+from pyrite.config.settings import Settings
+from pyrite.encoders.remote.client import Client, Timing
+from pyrite.encoders.remote.requests import EmbeddingCall, TextFailedError
+from pyrite.encoders.remote.responses import Failure, FailureKind, RetryPolicy
 from pyrite.errors import ModelError
 
 if TYPE_CHECKING:
@@ -43,27 +43,33 @@ _MARGIN = 0.75
 #: words, and need not wait each time until a server that is away has not answered.
 _QUERIES_REST_S = 5.0
 
-_FOR_DOCUMENTS = Persistence()
+_FOR_DOCUMENTS = RetryPolicy()
 #: Queries are waited for by somebody: one more try, and soon.
-_FOR_QUERIES = Persistence(tries=2, base_s=0.2, hurry=True)
+_FOR_QUERIES = RetryPolicy(tries=2, base_s=0.2, hurry=True)
 
 #: The server divides its time by itself, so what counts is only that there be enough for it.
 _TOKENS_PER_CALL = 2**20
+
+#: What can stand in a header; a key that holds anything else was copied wrongly.
+_KEY = re.compile(r"[\x21-\x7e]+")
+#: No key is longer; a file that is, is another file. In bytes.
+_LONGEST_KEY = 2**14
 
 
 class RemoteEncoder:
     """A model behind a server; see :class:`pyrite.encoders.protocol.TextEncoder`."""
 
-    def __init__(self, options: RemoteOptions, outside: Outside | None = None) -> None:
-        self._options = options
-        self._outside = outside or Outside()
-        self._session: Session | None = None
+    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
+        self._settings = settings
+        self._url = base_url(settings.remote_url)
+        self._timing = timing or Timing()
+        self._client: Client | None = None
         self._users = 0
-        #: Ends the session when nobody has this encoder any more.
+        #: Closes the connections when nobody has this encoder any more.
         self._closing: weakref.finalize[[], RemoteEncoder] | None = None
         self._lock = threading.Lock()
         self._dimension: int | None = None
-        self._batch = options.batch
+        self._batch = settings.remote_batch
         self._tokenizer: Tokenizer | None = None
         #: Before this, by the clock: nothing is sent, and no query is.
         self._rest_until = self._queries_rest_until = -float("inf")
@@ -72,7 +78,7 @@ class RemoteEncoder:
     @property
     def name(self) -> str:
         """The model's name, as the server is told it."""
-        return self._options.model
+        return self._settings.model
 
     @property
     def ready(self) -> bool:
@@ -85,18 +91,20 @@ class RemoteEncoder:
         The server's address is not part of it: a model stays what it is when it moves. Nor is
         the prefix of queries, which no stored embedding depends on.
         """
-        options = self._options
-        parts = [options.model, options.document_prefix, options.revision]
+        settings = self._settings
+        parts = [settings.model, settings.remote_document_prefix, settings.remote_revision]
         return f"remote-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
     @property
     def window(self) -> int:
         """How many tokens, of those that :meth:`tokenizer` makes, a text may have."""
-        options = self._options
-        most = options.window if options.tokenizer else int(options.window * _MARGIN)
-        if options.document_prefix:
-            encoding = self.tokenizer().encode(options.document_prefix, add_special_tokens=False)
-            most -= len(encoding)
+        settings = self._settings
+        most = settings.remote_window
+        if not settings.remote_tokenizer:
+            most = int(most * _MARGIN)
+        if settings.remote_document_prefix:
+            prefix = settings.remote_document_prefix
+            most -= len(self.tokenizer().encode(prefix, add_special_tokens=False))
         return most
 
     def tokenizer(self) -> Tokenizer:
@@ -106,7 +114,7 @@ class RemoteEncoder:
             ModelError: it cannot be read.
         """
         if self._tokenizer is None:
-            self._tokenizer = read_tokenizer_at(self._options.tokenizer)
+            self._tokenizer = read_tokenizer_at(self._settings.remote_tokenizer_path)
         return self._tokenizer
 
     @property
@@ -117,7 +125,7 @@ class RemoteEncoder:
     @property
     def call_limits(self) -> BatchLimits:
         """As many texts as all requests at a time hold."""
-        texts = self._options.batch * self._options.concurrency
+        texts = self._settings.remote_batch * self._settings.remote_concurrency
         return BatchLimits(texts=texts, tokens=_TOKENS_PER_CALL)
 
     def set_threads(self, threads: int) -> None:
@@ -138,13 +146,14 @@ class RemoteEncoder:
         Raises:
             ModelError: it does not.
         """
-        self._run(lambda asking: asking.probe())
+        self._run(EmbeddingCall.probe)
 
     def unload(self) -> None:
         """Close the connections, once no call uses them; the next call makes new ones."""
         with self._lock:
-            if not self._users:
-                self._close()
+            if self._closing is not None and not self._users:
+                self._closing()
+                self._client = self._closing = None
 
     def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
         """One unit-length float32 vector of shape (dimension,) for each text.
@@ -156,8 +165,8 @@ class RemoteEncoder:
         """
         if not texts:
             return []
-        prefixed = [self._options.document_prefix + text for text in texts]
-        return self._run(lambda asking: asking.documents(prefixed))
+        prefixed = [self._settings.remote_document_prefix + text for text in texts]
+        return self._run(lambda call: call.documents(prefixed))
 
     def encode_query(self, text: str) -> Vector:
         """The embedding of a search query.
@@ -165,78 +174,74 @@ class RemoteEncoder:
         Raises:
             ModelError: the server cannot be reached in time, or is not what it should be.
         """
-        if self._outside.clock() < self._queries_rest_until:
+        if self._timing.clock() < self._queries_rest_until:
             raise self._error(f"failed a moment ago: it {self._last_reason}")
-        text = self._options.query_prefix + self._clipped(text)
-        return self._run(lambda asking: asking.query(text), _FOR_QUERIES)
+        text = self._settings.remote_query_prefix + self._clipped(text)
+        return self._run(lambda call: call.query(text), _FOR_QUERIES)
 
     def _clipped(self, text: str) -> str:
         """As much of a query as the model surely reads."""
         # No tokenizer makes more tokens than there are bytes.
-        if len(text.encode()) <= self._options.window * _MARGIN:
+        if len(text.encode()) <= self._settings.remote_window * _MARGIN:
             return text
         most = self.window - self.tokenizer().num_special_tokens_to_add(is_pair=False)
         offsets = self.tokenizer().encode(text, add_special_tokens=False).offsets
         return text if len(offsets) <= most else text[: offsets[most][0]]
 
-    def _run(
-        self, ask: Callable[[Asking], Awaitable[T]], persistence: Persistence = _FOR_DOCUMENTS
-    ) -> T:
-        """Ask in the session's thread; what is nobody's fault but the server's is a ModelError."""
-        left = self._rest_until - self._outside.clock()
+    def _run(self, ask: Callable[[EmbeddingCall], T], policy: RetryPolicy = _FOR_DOCUMENTS) -> T:
+        """Ask; what is nobody's fault but the server's is a ModelError."""
+        left = self._rest_until - self._timing.clock()
         if left > 0:
             raise self._error(f"wants to be left alone for another {left:.0f} s")
-        key = read_key(self._options.key, self._options.key_file)
-        with self._in_session() as session:
-            told = ResponseDescription(self._options, key, persistence, self._dimension)
-            asking = Asking(session, told, self._outside, self._batch)
+        key = read_key(self._settings.remote_key, self._settings.remote_key_path)
+        with self._connected() as client:
+            call = EmbeddingCall(
+                *(client, self._settings, key, policy, self._timing),
+                batch=self._batch,
+                dimension=self._dimension,
+            )
             try:
-                found = session.run(partial(ask, asking))
+                found = ask(call)
             except Failure as failure:
-                self._rest_after(failure, persistence)
+                self._rest_after(failure, policy)
                 # Another server may be there next, which takes more at a time.
-                self._batch = self._options.batch
+                self._batch = self._settings.remote_batch
                 # Without its cause, which refers to the request and so to the key.
                 raise self._error(failure.reason) from None
             except (RefusedTextError, TextFailedError):
-                self._batch = asking.batch
+                self._batch = call.batch
                 raise
-        self._batch = asking.batch
-        self._dimension = asking.dimension
+        self._batch = call.batch
+        self._dimension = call.dimension
         return found
 
-    def _rest_after(self, failure: Failure, persistence: Persistence) -> None:
+    def _rest_after(self, failure: Failure, policy: RetryPolicy) -> None:
         """Leave the server alone for a while: for as long as it wants, or queries for a little."""
-        now = self._outside.clock()
+        now = self._timing.clock()
         self._last_reason = failure.reason
-        if failure.kind is Kind.BUSY and failure.rest_s:
+        if failure.kind is FailureKind.BUSY and failure.rest_s:
             self._rest_until = now + failure.rest_s
-        if persistence is _FOR_QUERIES and failure.kind is not Kind.REFUSED:
+        if policy is _FOR_QUERIES and failure.kind is not FailureKind.REFUSED:
             self._queries_rest_until = now + _QUERIES_REST_S
 
     def _error(self, reason: str) -> ModelError:
-        return ModelError(f"the embedding server {self._options.url} {reason}")
+        return ModelError(f"the embedding server {self._url} {reason}")
 
     @contextmanager
-    def _in_session(self) -> Iterator[Session]:
-        """The session, which nobody closes meanwhile."""
+    def _connected(self) -> Iterator[Client]:
+        """The client, which nobody closes meanwhile."""
         with self._lock:
-            if self._session is None:
-                options = self._options
-                self._session = Session(options.concurrency, options.url, self._outside)
-                self._closing = weakref.finalize(self, self._session.stop)
-            session = self._session
+            if self._client is None:
+                concurrency = self._settings.remote_concurrency
+                self._client = Client(self._url, concurrency, self._timing)
+                self._closing = weakref.finalize(self, self._client.close)
+            client = self._client
             self._users += 1
         try:
-            yield session
+            yield client
         finally:
             with self._lock:
                 self._users -= 1
-
-    def _close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
 
 
 def read_tokenizer_at(path: Path | None) -> Tokenizer:
@@ -253,3 +258,34 @@ def read_tokenizer_at(path: Path | None) -> Tokenizer:
         return read_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
     except ValueError as error:
         raise ModelError(f"the setting `remote_tokenizer` cannot be used: {error}") from error
+
+
+def read_key(given: str, path: Path | None) -> str:
+    """The key; empty where none is set. The messages of errors hold nothing of it.
+
+    Args:
+        given: the setting ``remote_key``, which goes first.
+        path: the setting ``remote_key_file``; read anew at each call, so that it may change.
+
+    Raises:
+        ModelError: the file cannot be read, or what is set cannot be a key.
+    """
+    if given:
+        return _checked(given, "the setting `remote_key`")
+    if path is None:
+        return ""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_KEY)
+    except OSError as error:
+        raise ModelError(
+            f"the file {path} of the setting `remote_key_file` cannot be read: {error.strerror}"
+        ) from None
+    return _checked(content.decode("latin-1"), f"the file {path} of `remote_key_file`")
+
+
+def _checked(text: str, where: str) -> str:
+    key = text.strip()
+    if not _KEY.fullmatch(key):
+        raise ModelError(f"{where} does not hold a key: one word of ASCII characters, and no more")
+    return key

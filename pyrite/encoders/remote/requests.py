@@ -1,76 +1,78 @@
-"""Asking an embedding server for the vectors of many texts: in parts, again, and in halves.
-
-Everything here runs on the session's Trio thread.
-"""
+"""The vectors of many texts: sent in parts, tried again, and in halves where that is too many."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-
-import trio
 
 from actors.messages import Vector
 from actors.ports import RefusedTextError
-from pyrite.encoders.remote.failures import Failure, Kind, Persistence, judged
-from pyrite.encoders.remote.options import Outside, RemoteOptions
-from pyrite.encoders.remote.session import Question, Session
-from pyrite.encoders.remote.vectors import vectors_in
+from pyrite.config.settings import Settings
+from pyrite.encoders.remote.client import Client, Request, Timing
+from pyrite.encoders.remote.responses import (
+    Failure,
+    FailureKind,
+    RetryPolicy,
+    failure_of,
+    vectors_in,
+)
 
 
 class TextFailedError(Exception):
     """The server fails at this text, alone and again, and not at another; it may yet succeed."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseDescription:
-    """What holds for all requests of one call."""
-
-    options: RemoteOptions
-    key: str = field(repr=False)
-    persistence: Persistence
-    #: What vectors must have, if that is known.
-    dimension: int | None
-
-    @property
-    def timeout_s(self) -> float:
-        """For one request, and for all tries of it together."""
-        options = self.options
-        return options.query_timeout_s if self.persistence.hurry else options.timeout_s
-
-    @property
-    def probe(self) -> str:
-        """A text that every model can encode."""
-        return f"{self.options.document_prefix}probe"
+class _GivenUpError(Exception):
+    """Another request of the same call has failed; this one's answer is of no use."""
 
 
-class Asking:
-    """One call's requests.
+class EmbeddingCall:
+    """The requests of one call of the encoder.
 
     Attributes:
         batch: texts in one request, at most; less than before where the server wanted that.
-        dimension: of the vectors, once one has come.
+        dimension: what vectors must have, once that is known.
     """
 
     def __init__(
-        self, session: Session, told: ResponseDescription, outside: Outside, batch: int
+        self,
+        client: Client,
+        settings: Settings,
+        key: str,
+        policy: RetryPolicy,
+        timing: Timing,
+        *,
+        batch: int,
+        dimension: int | None,
     ) -> None:
-        self._session = session
-        self._told = told
-        self._outside = outside
+        self._client = client
+        self._settings = settings
+        self._key = key
+        self._policy = policy
+        self._timing = timing
         self.batch = batch
-        self.dimension = told.dimension
+        self.dimension = dimension
+        #: For one request, and for all tries of it together.
+        self._timeout_s = (
+            settings.remote_query_timeout_s if policy.hurry else settings.remote_timeout_s
+        )
+        #: A text that every model can encode.
+        self._probe = f"{settings.remote_document_prefix}probe"
+        #: Of what the threads of this call find out.
+        self._lock = threading.Lock()
+        self._under_way: set[Request] = set()
+        self._given_up = threading.Event()
 
-    async def probe(self) -> None:
+    def probe(self) -> None:
         """See that the server encodes anything; raises Failure where it does not."""
-        await self._patiently([self._told.probe])
+        self._patiently([self._probe])
 
-    async def query(self, text: str) -> Vector:
+    def query(self, text: str) -> Vector:
         """The vector of one text; raises Failure, whoever is at fault."""
-        return (await self._patiently([text]))[0]
+        return self._patiently([text])[0]
 
-    async def documents(self, texts: Sequence[str]) -> list[Vector]:
+    def documents(self, texts: Sequence[str]) -> list[Vector]:
         """The vectors of all texts, several requests at a time.
 
         Raises:
@@ -80,95 +82,112 @@ class Asking:
         """
         parts = [texts[start : start + self.batch] for start in range(0, len(texts), self.batch)]
         found: list[list[Vector]] = [[] for _ in parts]
-        errors: list[Exception] = []
-        limit = trio.CapacityLimiter(self._told.options.concurrency)
+        errors: list[BaseException] = []
+        # The threads share it: each takes what is next.
+        numbers = iter(range(len(parts)))
 
-        async def one(number: int) -> None:
-            async with limit:
-                try:
-                    found[number] = await self._part(parts[number])
-                except (Failure, RefusedTextError, TextFailedError) as error:
-                    # The first is the one that counts; what else is under way is given up.
-                    errors.append(error)
-                    nursery.cancel_scope.cancel()
+        def work() -> None:
+            try:
+                for number in numbers:
+                    found[number] = self._part(parts[number])
+            except BaseException as error:  # noqa: BLE001 - raised again by the calling thread
+                # The first is the one that counts; what else is under way is given up.
+                errors.append(error)
+                self._give_up()
 
-        async with trio.open_nursery() as nursery:
-            for number in range(len(parts)):
-                nursery.start_soon(one, number)
+        # Not an executor's threads, which would keep the process from ending.
+        threads = [
+            threading.Thread(target=work, name="embedding request", daemon=True)
+            for _ in range(min(self._settings.remote_concurrency, len(parts)) - 1)
+        ]
+        for thread in threads:
+            thread.start()
+        work()
+        for thread in threads:
+            thread.join()
         if errors:
             raise errors[0]
         return [vector for part in found for vector in part]
 
-    async def _part(self, texts: Sequence[str], *, again: bool = False) -> list[Vector]:
+    def _give_up(self) -> None:
+        self._given_up.set()
+        for request in self._under_way.copy():
+            request.cancel()
+
+    def _part(self, texts: Sequence[str], *, again: bool = False) -> list[Vector]:
         """The vectors of one request's texts; in halves where they cannot be had at once.
 
         ``again`` is for halves: the server was alive a moment ago, so one try is enough.
         """
         try:
-            return await (self._once(texts) if again else self._patiently(texts))
+            return self._once(texts) if again else self._patiently(texts)
         except Failure as failure:
-            if failure.kind in {Kind.BUSY, Kind.FINAL}:
+            if failure.kind in {FailureKind.BUSY, FailureKind.PERMANENT}:
                 raise
-            if failure.kind is Kind.PASSING:
-                await self._require_life(failure)
+            if failure.kind is FailureKind.TRANSIENT:
+                self._require_life(failure)
             if len(texts) == 1:
-                return await self._alone(texts, failure)
+                return self._alone(texts, failure)
         middle = (len(texts) + 1) // 2
-        found = await self._part(texts[:middle], again=True)
-        found += await self._part(texts[middle:], again=True)
-        # It was not a text but their number, or their size together.
-        self.batch = min(self.batch, middle)
+        found = self._part(texts[:middle], again=True)
+        found += self._part(texts[middle:], again=True)
+        with self._lock:
+            # It was not a text but their number, or their size together.
+            self.batch = min(self.batch, middle)
         return found
 
-    async def _alone(self, texts: Sequence[str], failure: Failure) -> list[Vector]:
+    def _alone(self, texts: Sequence[str], failure: Failure) -> list[Vector]:
         """The vector of a text that failed by itself, if it does not fail again."""
-        if failure.kind is Kind.REFUSED:
-            await self._require_life(failure)
+        if failure.kind is FailureKind.REFUSED:
+            self._require_life(failure)
             raise RefusedTextError(f"the embedding server {failure.reason}")
         # The server is alive, and may not have been until now.
         try:
-            return await self._once(texts)
+            return self._once(texts)
         except Failure as again:
-            if again.kind in {Kind.BUSY, Kind.FINAL}:
+            if again.kind in {FailureKind.BUSY, FailureKind.PERMANENT}:
                 raise
             raise TextFailedError(f"the embedding server {again.reason}") from None
 
-    async def _require_life(self, failure: Failure) -> None:
+    def _require_life(self, failure: Failure) -> None:
         """Raise what happened as the server's fault, unless it encodes something else."""
         try:
-            await self._once([self._told.probe], self._told.options.query_timeout_s)
+            self._once([self._probe], self._settings.remote_query_timeout_s)
         except Failure as other:
-            if other.kind is Kind.BUSY:
+            if other.kind is FailureKind.BUSY:
                 raise
-            raise Failure(Kind.FINAL, failure.reason) from None
+            raise Failure(FailureKind.PERMANENT, failure.reason) from None
 
-    async def _patiently(self, texts: Sequence[str]) -> list[Vector]:
+    def _patiently(self, texts: Sequence[str]) -> list[Vector]:
         """The vectors of one request's texts, tried as often as is worth it."""
-        ends = self._outside.clock() + self._told.timeout_s
+        ends = self._timing.clock() + self._timeout_s
         tried = 0
         while True:
-            left = ends - self._outside.clock()
             try:
-                return await self._once(texts, left)
+                return self._once(texts, ends - self._timing.clock())
             except Failure as failure:
                 tried += 1
-                left = ends - self._outside.clock()
-                wait = self._told.persistence.wait(failure, tried, left)
+                wait = self._policy.wait(failure, tried, ends - self._timing.clock())
                 if wait is None:
                     raise
-            await self._outside.sleep(wait)
+            self._timing.wait(self._given_up, wait)
 
-    async def _once(self, texts: Sequence[str], timeout_s: float | None = None) -> list[Vector]:
+    def _once(self, texts: Sequence[str], timeout_s: float | None = None) -> list[Vector]:
         """The vectors of one request's texts."""
-        told = self._told
-        timeout_s = told.timeout_s if timeout_s is None else timeout_s
-        body = {"model": told.options.model, "input": list(texts), "encoding_format": "float"}
+        model = self._settings.model
+        body = {"model": model, "input": list(texts), "encoding_format": "float"}
         # As ASCII: a lone half of a character beyond the first 65,536 cannot be sent as UTF-8.
         content = json.dumps(body).encode()
-        url = f"{told.options.url}/embeddings"
-        answer = await self._session.post(Question(url, content, timeout_s, told.key))
-        now = self._outside.now()
-        failure = judged(answer, model=told.options.model, key=told.key, now=now)
+        request = Request(content, self._timeout_s if timeout_s is None else timeout_s, self._key)
+        self._under_way.add(request)
+        try:
+            # Looked at after the request can be found, so that none is overlooked.
+            if self._given_up.is_set():
+                raise _GivenUpError
+            answer = self._client.post(request)
+        finally:
+            self._under_way.discard(request)
+        failure = failure_of(answer, model=model, key=self._key, now=self._timing.now())
         if failure is not None:
             raise failure
         vectors = vectors_in(answer.body, len(texts))
@@ -176,13 +195,14 @@ class Asking:
         return vectors
 
     def _require_dimension(self, found: int) -> None:
-        if self.dimension is None:
-            self.dimension = found
-        elif self.dimension != found:
+        with self._lock:
+            if self.dimension is None:
+                self.dimension = found
+        if self.dimension != found:
             raise Failure(
-                Kind.FINAL,
+                FailureKind.PERMANENT,
                 f"gives vectors of {found} numbers, and those that there are have "
-                f"{self.dimension}: it serves another model as {self._told.options.model}. Go back "
+                f"{self.dimension}: it serves another model as {self._settings.model}. Go back "
                 "to the former one, or give `remote_revision` another value to encode everything "
                 "anew",
             )

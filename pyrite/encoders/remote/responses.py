@@ -1,21 +1,32 @@
-"""What can go wrong between us and an embedding server, and what is to be done about it: pure.
+"""Answers of an embedding server: the vectors in them, or what went wrong. Pure.
 
 Whose fault a failure is decides what happens to the entries that wait, and the status alone does
 not always say. llama.cpp answers 500 to a text that is too long, as others do to a fault of their
 own, and a server that does not know the model may answer 400 to every text. So a kind says only
 what is known from the answer; who asked may ask for something else to see whether that works.
+
+OpenAI's form is ``{"data": [{"index": 0, "embedding": [...]}, ...]}``. Servers differ in what
+they make of it: the order need not be that of the texts, the vectors need not be of unit length,
+some come as base64 whatever was asked for, and llama.cpp may put a vector into a list of its own.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
+import numpy.typing as npt
+
+from actors.messages import Vector
 from pyrite.config.loading import HIDDEN
 
 #: How much of what a server says is passed on, in characters.
@@ -25,17 +36,17 @@ _MOST_SAID = 200
 LONGEST_REST_S = 300.0
 
 
-class Kind(Enum):
+class FailureKind(Enum):
     """What is known of a failure from itself."""
 
     #: The request was understood, and refused for what it asks.
     REFUSED = "refused"
     #: May well be over the next time: no connection, no answer in time, an error of the server's.
-    PASSING = "passing"
+    TRANSIENT = "transient"
     #: The server has too much to do, and says so.
     BUSY = "busy"
     #: Will be the same the next time, for every text: the key, the address, the model.
-    FINAL = "final"
+    PERMANENT = "permanent"
 
 
 class Failure(Exception):  # noqa: N818 - becomes an error once it is known whose
@@ -47,7 +58,7 @@ class Failure(Exception):  # noqa: N818 - becomes an error once it is known whos
         rest_s: for how long the server wants to be left alone; 0 where it does not say.
     """
 
-    def __init__(self, kind: Kind, reason: str, rest_s: float = 0.0) -> None:
+    def __init__(self, kind: FailureKind, reason: str, rest_s: float = 0.0) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
@@ -66,21 +77,21 @@ class Answer:
 
 
 _KINDS = {
-    400: Kind.REFUSED,
-    413: Kind.REFUSED,
-    422: Kind.REFUSED,
-    408: Kind.PASSING,
+    400: FailureKind.REFUSED,
+    413: FailureKind.REFUSED,
+    422: FailureKind.REFUSED,
+    408: FailureKind.TRANSIENT,
     # text-embeddings-inference says this of a failed inference.
-    424: Kind.PASSING,
-    425: Kind.PASSING,
-    429: Kind.BUSY,
-    501: Kind.FINAL,
-    503: Kind.BUSY,
-    529: Kind.BUSY,
+    424: FailureKind.TRANSIENT,
+    425: FailureKind.TRANSIENT,
+    429: FailureKind.BUSY,
+    501: FailureKind.PERMANENT,
+    503: FailureKind.BUSY,
+    529: FailureKind.BUSY,
 }
 
 
-def judged(answer: Answer, *, model: str, key: str, now: float) -> Failure | None:
+def failure_of(answer: Answer, *, model: str, key: str, now: float) -> Failure | None:
     """What is wrong with an answer by its status, or None.
 
     Args:
@@ -92,7 +103,7 @@ def judged(answer: Answer, *, model: str, key: str, now: float) -> Failure | Non
     status = answer.status
     if status == HTTPStatus.OK:
         return None
-    kind = _KINDS.get(status, Kind.PASSING if status >= 500 else Kind.FINAL)  # noqa: PLR2004
+    kind = _KINDS.get(status, FailureKind.TRANSIENT if status >= 500 else FailureKind.PERMANENT)  # noqa: PLR2004
     number = f"({status})"
     # A refusal of a key may quote it, in part and in another form: nothing of it is passed on.
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -130,7 +141,7 @@ def rest_s(retry_after: str, now: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Persistence:
+class RetryPolicy:
     """How often a request is tried before it has failed; the wait between two tries doubles."""
 
     tries: int = 4
@@ -147,7 +158,7 @@ class Persistence:
             tried: how many tries there have been.
             left_s: how much time there is, waiting included.
         """
-        if failure.kind not in {Kind.PASSING, Kind.BUSY} or tried >= self.tries:
+        if failure.kind not in {FailureKind.TRANSIENT, FailureKind.BUSY} or tried >= self.tries:
             return None
         wait = max(failure.rest_s, min(self.cap_s, self.base_s * 2.0 ** (tried - 1)))
         return wait if wait < left_s else None
@@ -193,3 +204,78 @@ def _elsewhere(location: str, key: str) -> str:
     except ValueError:
         host = None
     return f" to {plain(host, key)}" if host else " to another address"
+
+
+def vectors_in(body: bytes, count: int) -> list[Vector]:
+    """One unit-length float32 vector of shape (dimension,) for each text, in the texts' order.
+
+    Args:
+        body: the answer.
+        count: how many texts were sent.
+
+    Raises:
+        Failure: PERMANENT where the answer is none; REFUSED where a vector has no direction, as
+            some models' have of some texts.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _nonsense("gives an answer that is not JSON") from None
+    rows = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise _nonsense("gives an answer without embeddings in it")
+    if len(rows) != count:
+        raise _nonsense(f"gives {len(rows)} vectors for {count} texts")
+    found = [_unit(_numbers(row.get("embedding"))) for row in _in_order(rows)]
+    if len({len(vector) for vector in found}) > 1:
+        raise _nonsense("gives vectors of different lengths in one answer")
+    return found
+
+
+def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows in the order of their numbers, or as they are where none has one."""
+    numbers = [row.get("index") for row in rows]
+    if all(number is None for number in numbers):
+        return rows
+    by_number = {number: row for number, row in zip(numbers, rows, strict=True) if _whole(number)}
+    if by_number.keys() != set(range(len(rows))):
+        raise _nonsense("gives vectors that are numbered wrongly")
+    return [by_number[number] for number in range(len(rows))]
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _numbers(given: object) -> npt.NDArray[np.float64]:
+    """What stands for one embedding, as numbers, shape (dimension,)."""
+    try:
+        if isinstance(given, str):
+            return np.frombuffer(base64.b64decode(given, validate=True), "<f4").astype(np.float64)
+        found = np.asarray(given, np.float64)
+    except (ValueError, TypeError, OverflowError, binascii.Error):
+        raise _nonsense("gives an embedding that is not a list of numbers") from None
+    if found.ndim == 2 and len(found) == 1:  # noqa: PLR2004
+        found = found[0]
+    if found.ndim == 2:  # noqa: PLR2004
+        raise _nonsense(
+            "gives a vector for each token instead of one for each text; start it with a pooling"
+        )
+    if found.ndim != 1:
+        raise _nonsense("gives an embedding that is not a list of numbers")
+    return found
+
+
+def _unit(numbers: npt.NDArray[np.float64]) -> Vector:
+    if not len(numbers):
+        raise _nonsense("gives an empty vector")
+    # Divided by the largest first: the squares of very large numbers would not be finite.
+    largest = np.abs(numbers).max()
+    if not np.isfinite(largest) or largest == 0:
+        raise Failure(FailureKind.REFUSED, "gives a vector that is not finite, or has no direction")
+    scaled = numbers / largest
+    return np.asarray(scaled / np.linalg.norm(scaled), np.float32)
+
+
+def _nonsense(reason: str) -> Failure:
+    return Failure(FailureKind.PERMANENT, f"{reason}; is it an OpenAI-compatible embedding server?")
