@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -103,7 +104,7 @@ class Request:
 
 
 class Client:
-    """Connections to one server, for several threads at a time; opened when first needed."""
+    """Connections to one server, for several threads at a time; each is opened when needed."""
 
     def __init__(self, url: str, concurrency: int, timing: Timing) -> None:
         """Connect nothing yet.
@@ -113,26 +114,14 @@ class Client:
             concurrency: how many requests for documents there may be at a time.
             timing: what ends a request that takes too long.
         """
-        self._timing = timing
         # When debugging, it logs the headers of answers, which may hold what was sent.
         logging.getLogger("httpcore").setLevel(logging.INFO)
-        parts = urlsplit(url)
-        here = is_loopback(parts.hostname or "")
-        # Reading the certificates of all authorities takes a tenth of a second.
-        plain_http = here and parts.scheme == "http"
-        context = (
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            if plain_http
-            else httpx.create_ssl_context(trust_env=not here)
-        )
-        self._connections = [
-            _Connection(f"{url}/embeddings", context, trust_env=not here)
-            for _ in range(concurrency + _FOR_QUERIES)
-        ]
+        self._url = url
+        self._timing = timing
         #: Those that were used last come first, for they are open.
         self._idle: queue.LifoQueue[_Connection] = queue.LifoQueue()
-        for each in self._connections:
-            self._idle.put(each)
+        for _ in range(concurrency + _FOR_QUERIES):
+            self._idle.put(_Connection(f"{url}/embeddings", self._new_client))
 
     def post(self, request: Request) -> Answer:
         """Ask, and read the answer.
@@ -162,19 +151,51 @@ class Client:
             raise _too_late(request)
         return answer
 
-    def close(self) -> None:
-        """Close the connections, which no request uses any more; does not wait."""
-        for each in self._connections:
-            each.close()
+    def close_idle(self) -> None:
+        """Close the connections that no request uses now; does not wait."""
+        idle = []
+        with suppress(queue.Empty):
+            while True:
+                idle.append(self._idle.get_nowait())
+        for connection in idle:
+            connection.close()
+            self._idle.put(connection)
+
+    def _new_client(self) -> httpx.Client:
+        """What keeps one connection."""
+        return httpx.Client(
+            headers={
+                "User-Agent": f"pyrite/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+            # Each request has an end to be done by, whatever it is doing.
+            timeout=httpx.Timeout(None, connect=_CONNECT_S),
+            # Who is sent elsewhere would take the texts along, if not the key.
+            follow_redirects=False,
+            trust_env=not self._is_local,
+            verify=self._context,
+        )
+
+    @property
+    def _is_local(self) -> bool:
+        return is_loopback(urlsplit(self._url).hostname or "")
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        if self._is_local and self._url.startswith("http:"):
+            # Reading the certificates of all authorities takes a tenth of a second.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return httpx.create_ssl_context(trust_env=not self._is_local)
 
 
 class _Connection:
     """One connection, for one request at a time; it is opened again when it was closed."""
 
-    def __init__(self, url: str, context: ssl.SSLContext, *, trust_env: bool) -> None:
+    def __init__(self, url: str, new_client: Callable[[], httpx.Client]) -> None:
         self._url = url
-        self._context = context
-        self._trust_env = trust_env
+        self._new_client = new_client
         self._client: httpx.Client | None = None
         self._socket: socket.socket | None = None
 
@@ -213,22 +234,7 @@ class _Connection:
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
-
-    def _new_client(self) -> httpx.Client:
-        return httpx.Client(
-            headers={
-                "User-Agent": f"pyrite/{__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            },
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            # Each request has an end to be done by, whatever it is doing.
-            timeout=httpx.Timeout(None, connect=_CONNECT_S),
-            # Who is sent elsewhere would take the texts along, if not the key.
-            follow_redirects=False,
-            trust_env=self._trust_env,
-            verify=self._context,
-        )
+            self._client = self._socket = None
 
 
 def _too_late(request: Request) -> Failure:

@@ -14,10 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -63,11 +61,9 @@ class RemoteEncoder:
         self._settings = settings
         self._url = base_url(settings.remote_url)
         self._timing = timing or Timing()
-        self._client: Client | None = None
-        self._users = 0
-        #: Closes the connections when nobody has this encoder any more.
-        self._closing: weakref.finalize[[], RemoteEncoder] | None = None
-        self._lock = threading.Lock()
+        self._client = Client(self._url, settings.remote_concurrency, self._timing)
+        # Nobody may have told it to unload before it is forgotten.
+        weakref.finalize(self, self._client.close_idle)
         self._dimension: int | None = None
         self._batch = settings.remote_batch
         self._tokenizer: Tokenizer | None = None
@@ -149,11 +145,8 @@ class RemoteEncoder:
         self._run(EmbeddingCall.probe)
 
     def unload(self) -> None:
-        """Close the connections, once no call uses them; the next call makes new ones."""
-        with self._lock:
-            if self._closing is not None and not self._users:
-                self._closing()
-                self._client = self._closing = None
+        """Close the connections that no call uses; the next call makes new ones."""
+        self._client.close_idle()
 
     def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
         """One unit-length float32 vector of shape (dimension,) for each text.
@@ -194,23 +187,22 @@ class RemoteEncoder:
         if left > 0:
             raise self._error(f"wants to be left alone for another {left:.0f} s")
         key = read_key(self._settings.remote_key, self._settings.remote_key_path)
-        with self._connected() as client:
-            call = EmbeddingCall(
-                *(client, self._settings, key, policy, self._timing),
-                batch=self._batch,
-                dimension=self._dimension,
-            )
-            try:
-                found = ask(call)
-            except Failure as failure:
-                self._rest_after(failure, policy)
-                # Another server may be there next, which takes more at a time.
-                self._batch = self._settings.remote_batch
-                # Without its cause, which refers to the request and so to the key.
-                raise self._error(failure.reason) from None
-            except (RefusedTextError, TextFailedError):
-                self._batch = call.batch
-                raise
+        call = EmbeddingCall(
+            *(self._client, self._settings, key, policy, self._timing),
+            batch=self._batch,
+            dimension=self._dimension,
+        )
+        try:
+            found = ask(call)
+        except Failure as failure:
+            self._rest_after(failure, policy)
+            # Another server may be there next, which takes more at a time.
+            self._batch = self._settings.remote_batch
+            # Without its cause, which refers to the request and so to the key.
+            raise self._error(failure.reason) from None
+        except (RefusedTextError, TextFailedError):
+            self._batch = call.batch
+            raise
         self._batch = call.batch
         self._dimension = call.dimension
         return found
@@ -226,22 +218,6 @@ class RemoteEncoder:
 
     def _error(self, reason: str) -> ModelError:
         return ModelError(f"the embedding server {self._url} {reason}")
-
-    @contextmanager
-    def _connected(self) -> Iterator[Client]:
-        """The client, which nobody closes meanwhile."""
-        with self._lock:
-            if self._client is None:
-                concurrency = self._settings.remote_concurrency
-                self._client = Client(self._url, concurrency, self._timing)
-                self._closing = weakref.finalize(self, self._client.close)
-            client = self._client
-            self._users += 1
-        try:
-            yield client
-        finally:
-            with self._lock:
-                self._users -= 1
 
 
 def read_tokenizer_at(path: Path | None) -> Tokenizer:
