@@ -15,21 +15,18 @@ import importlib.util
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pyrite.encoders.local import sealed
+from pyrite.encoders.local import atomic_folder
 from pyrite.encoders.local.arithmetic import Precision
 from pyrite.encoders.local.calibrate import Choice
 from pyrite.encoders.local.convert import FORMAT, REFUSED
+from pyrite.encoders.local.encoder import NotPreparedError, Say
 from pyrite.encoders.local.model_files import ModelFiles
 from pyrite.encoders.local.openvino_runtime import DEVICE, META, TOKENIZER
 from pyrite.encoders.native import import_openvino
-from pyrite.errors import ModelError
-
-Say = Callable[[str], None]
 
 #: Neither step takes longer than this on any machine worth encoding on.
 _PATIENCE_S = 900
@@ -43,10 +40,6 @@ _START = (
 #: Hexadecimal digits that tell models apart, and machines.
 _DIGITS = 32
 _MACHINE_DIGITS = 12
-
-
-class NotPreparedError(ModelError):
-    """The model cannot be prepared for OpenVINO on this machine; the message says why."""
 
 
 def model_folder(cache: Path, fingerprint: str) -> Path:
@@ -81,12 +74,12 @@ def converted(files: ModelFiles, folder: Path, say: Say, *, whole: bool = False)
         say(f"preparing the model {files.name} (once; ten to sixty seconds)")
         _run("pyrite.encoders.local.convert", str(files.path), str(files.window()), str(empty))
 
-    if (folder / REFUSED).is_file() and sealed.intact(folder):
+    if (folder / REFUSED).is_file() and atomic_folder.intact(folder):
         needed: tuple[str, ...] = (REFUSED,)
     else:
         needed = () if whole else (META, TOKENIZER)
     try:
-        sealed.make(folder, fill, *needed)
+        atomic_folder.make(folder, fill, *needed)
         refused = (folder / REFUSED).read_text("utf-8") if (folder / REFUSED).is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise NotPreparedError(f"the cache {folder.parent} cannot be used: {error}") from error
@@ -111,7 +104,7 @@ def fitted(
         _run("pyrite.encoders.local.calibrate", str(folder), str(empty), precision, str(threads))
 
     try:
-        sealed.make(place, fill)
+        atomic_folder.make(place, fill)
     except OSError as error:
         raise NotPreparedError(f"the cache {folder.parent} cannot be used: {error}") from error
     choice = Choice.read(place)

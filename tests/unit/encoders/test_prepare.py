@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.packing import BatchLimits
 from pyrite.encoders import choose
-from pyrite.encoders.choose import FastestEncoder, make_encoder
-from pyrite.encoders.local import cuda, prepare
+from pyrite.encoders.choose import make_encoder
+from pyrite.encoders.local import prepare
+from pyrite.encoders.local import sentence_transformers as library
 from pyrite.encoders.local.calibrate import Choice
 from pyrite.encoders.local.convert import REFUSED
+from pyrite.encoders.local.encoder import LoadedModel, NotPreparedError
 from pyrite.encoders.local.model_files import ModelFiles
 from pyrite.encoders.local.openvino_runtime import META, TOKENIZER
-from pyrite.encoders.local.prepare import NotPreparedError
+from pyrite.encoders.local.sentence_transformers import cuda_at_hand
 from pyrite.errors import ModelError
 
 
@@ -134,18 +137,15 @@ def test_a_step_that_fails_is_said(files: ModelFiles, tmp_path: Path) -> None:
 
 
 class Library:
-    """Stands in for the encoder on sentence-transformers."""
+    """Stands in for the sentence-transformers library."""
 
-    def __init__(self, model: str, *, threads: int) -> None:
-        self.name, self.threads, self.ready = model, threads, False
+    def load(self, *_: object) -> LoadedModel:
+        return LoadedModel(self.documents, self.query, 1, BatchLimits())
 
-    def load(self) -> None:
-        self.ready = True
+    def documents(self, texts: Sequence[str]) -> np.ndarray:
+        return np.ones((len(texts), 1), np.float32)
 
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return [np.ones(1, np.float32) for _ in texts]
-
-    def encode_query(self, text: str) -> np.ndarray:
+    def query(self, text: str) -> np.ndarray:
         return np.full(1, len(text), np.float32)
 
 
@@ -155,10 +155,9 @@ def test_without_openvino_the_library_encodes(
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.setattr(choose, "SentenceTransformerEncoder", Library)
+    monkeypatch.setattr(choose, "SentenceTransformersBackend", Library)
     said: list[str] = []
     encoder = make_encoder(str(tmp_path / "m"), threads=3, cache=tmp_path / "c", say=said.append)
-    assert isinstance(encoder, FastestEncoder)
     assert not encoder.ready
     encoder.load()
     encoder.load()
@@ -178,12 +177,12 @@ def test_with_a_graphics_processor_the_library_encodes(
 ) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text("{}")
-    monkeypatch.setattr(choose, "SentenceTransformerEncoder", Library)
-    monkeypatch.setattr(choose.cuda, "at_hand", lambda: True)
+    monkeypatch.setattr(choose, "SentenceTransformersBackend", Library)
+    monkeypatch.setattr(choose, "cuda_at_hand", lambda: True)
     said: list[str] = []
     encoder = make_encoder(str(tmp_path / "m"), cache=tmp_path / "c", say=said.append)
     encoder.load()
-    assert isinstance(encoder._chosen, Library)
+    assert isinstance(encoder._backend, Library)
     assert said == []
 
 
@@ -210,27 +209,27 @@ def test_a_graphics_processor_is_found_through_its_driver(
             count._obj.value = devices
             return 0
 
-    monkeypatch.setattr(cuda, "version", lambda _: torch)
-    monkeypatch.setattr(cuda.sys, "platform", "linux")
-    monkeypatch.setattr(cuda.ctypes, "CDLL", Driver)
-    cuda.at_hand.cache_clear()
+    monkeypatch.setattr(library, "version", lambda _: torch)
+    monkeypatch.setattr(library.sys, "platform", "linux")
+    monkeypatch.setattr(library.ctypes, "CDLL", Driver)
+    cuda_at_hand.cache_clear()
     try:
-        assert cuda.at_hand() is there
+        assert cuda_at_hand() is there
     finally:
-        cuda.at_hand.cache_clear()
+        cuda_at_hand.cache_clear()
 
 
 def test_without_a_driver_there_is_no_graphics_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> object:
         raise OSError("no such library")
 
-    monkeypatch.setattr(cuda, "version", lambda _: "2.13.0")
-    monkeypatch.setattr(cuda.ctypes, "CDLL", missing)
-    cuda.at_hand.cache_clear()
+    monkeypatch.setattr(library, "version", lambda _: "2.13.0")
+    monkeypatch.setattr(library.ctypes, "CDLL", missing)
+    cuda_at_hand.cache_clear()
     try:
-        assert not cuda.at_hand()
+        assert not cuda_at_hand()
     finally:
-        cuda.at_hand.cache_clear()
+        cuda_at_hand.cache_clear()
 
 
 def test_a_missing_model_is_no_reason_to_fall_back(tmp_path: Path) -> None:
@@ -238,9 +237,3 @@ def test_a_missing_model_is_no_reason_to_fall_back(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not exist"):
         encoder.load()
     assert not encoder.ready
-
-
-def test_the_users_cache_is_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    if sys.platform == "linux":
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert choose.user_cache() == tmp_path / "pyrite"
