@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrite.encoders.local.arithmetic import Precision
 from pyrite.encoders.local.encoder import Backend, LocalEncoder, Say
 from pyrite.encoders.local.openvino import OpenVinoBackend
 from pyrite.encoders.local.sentence_transformers import SentenceTransformersBackend, cuda_at_hand
@@ -29,30 +28,12 @@ def encoder_of(settings: Settings, say: Say) -> TextEncoder:
         from pyrite.encoders.remote.encoder import RemoteEncoder  # noqa: PLC0415
 
         return RemoteEncoder(settings)
-    return make_encoder(
+    return LocalEncoder(
         settings.model,
+        _backends(settings.cache_path, say),
         precision="fast" if settings.precision == "fast" else "exact",
         threads=settings.threads,
         cache=settings.cache_path,
-        say=say,
-    )
-
-
-def make_encoder(
-    model: str,
-    *,
-    cache: Path,
-    precision: Precision = "exact",
-    threads: int = 0,
-    say: Say = lambda _: None,
-) -> LocalEncoder:
-    """An encoder on this machine, by the fastest backend; see :class:`LocalEncoder`."""
-    return LocalEncoder(
-        model,
-        _backends(cache, say),
-        precision=precision,
-        threads=threads,
-        cache=cache,
         say=say,
     )
 

@@ -142,6 +142,21 @@ async def test_a_worker_that_serves_says_why_it_waits(
     assert queue(product) == [("pending", 0, 1)]
 
 
+async def test_a_stop_does_not_wait_for_a_server_that_does_not_answer(
+    product: Product, server: EmbeddingServer, encoder: RemoteEncoder
+) -> None:
+    fill(product, 1)
+    server.answering = lambda _: Reply(never=True)
+    worker = EmbeddingWorker(product.storage, encoder, product.tuned(grace_s=0.0))
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            while not server.asked:  # noqa: ASYNC110 - another thread's doing
+                await trio.sleep(0.001)
+            worker.stop()
+    assert queue(product) == [("pending", 0, 1)]
+
+
 def test_another_model_under_the_same_name_is_noticed(
     product: Product, server: EmbeddingServer, encoder: RemoteEncoder
 ) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,33 +88,28 @@ class LocalEncoder:
             cache: where fingerprints are remembered.
             say: is told of a backend that cannot be used.
         """
-        self._wanted = model
+        #: The model's name.
+        self.name = model
+        #: How many calls at a time do well, and how large they best are, as far as is known.
+        self.concurrency = CONCURRENCY
+        self.call_limits = BatchLimits()
         self._backends = iter(backends)
         self._backend: Backend | None = None
         self._precision: Precision = precision
         self._threads = threads
         self._cache = cache
         self._say = say
-        self._files: ModelFiles | None = None
-        self._fingerprint: str | None = None
         self._model: LoadedModel | None = None
-        self._concurrency = CONCURRENCY
-        self._call_limits = BatchLimits()
         self._loading = threading.Lock()
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._wanted
 
     @property
     def window(self) -> int:
         """How many tokens of a text the model reads."""
-        return self._found().window()
+        return self._files.window()
 
     def tokenizer(self) -> Tokenizer:
         """What makes the model's tokens of a text."""
-        return self._found().tokenizer()
+        return self._files.tokenizer()
 
     @property
     def ready(self) -> bool:
@@ -125,8 +121,8 @@ class LocalEncoder:
 
         Exact vectors are the model's, whatever computed them. Fast ones are told apart.
         """
-        base = self._model_fingerprint()
-        return base if self._precision == "exact" else f"{base}+{self._precision}"
+        exact = self._precision == "exact"
+        return self._fingerprint if exact else f"{self._fingerprint}+{self._precision}"
 
     def load(self) -> None:
         """Load the model, once, by the first backend that can.
@@ -141,16 +137,6 @@ class LocalEncoder:
         with self._loading:
             self._model = None
         give_back_memory()
-
-    @property
-    def concurrency(self) -> int:
-        """How many calls at a time do well, as far as is known."""
-        return self._concurrency
-
-    @property
-    def call_limits(self) -> BatchLimits:
-        """How large the calls are that encode fastest, as far as is known."""
-        return self._call_limits
 
     def set_threads(self, threads: int) -> None:
         """Encode with so many threads from the next call on."""
@@ -183,34 +169,31 @@ class LocalEncoder:
         if not np.isfinite(vectors).all():
             raise ValueError(f"the model {self.name} gave a vector that is not finite")
 
-    def _found(self) -> ModelFiles:
-        if self._files is None:
-            self._files = find(self._wanted)
-        return self._files
+    @cached_property
+    def _files(self) -> ModelFiles:
+        return find(self.name)
 
-    def _model_fingerprint(self) -> str:
-        if self._fingerprint is None:
-            files = self._found()
-            self._fingerprint = (
-                cached_fingerprint(files, self._cache) if self._cache else files.fingerprint()
-            )
-        return self._fingerprint
+    @cached_property
+    def _fingerprint(self) -> str:
+        if self._cache is None:
+            return self._files.fingerprint()
+        return cached_fingerprint(self._files, self._cache)
 
     def _loaded(self) -> LoadedModel:
         with self._loading:
             if self._model is None:
                 self._model = self._load()
-                self._concurrency = self._model.concurrency
-                self._call_limits = self._model.call_limits
+                self.concurrency = self._model.concurrency
+                self.call_limits = self._model.call_limits
             return self._model
 
     def _load(self) -> LoadedModel:
         if self._backend is None:
             self._backend = next(self._backends)
-        files, fingerprint = self._found(), self._model_fingerprint()
+        how = (self._files, self._fingerprint, self._precision, self._threads)
         while True:
             try:
-                return self._backend.load(files, fingerprint, self._precision, self._threads)
+                return self._backend.load(*how)
             except NotPreparedError as error:
                 following = next(self._backends, None)
                 if following is None:

@@ -7,15 +7,18 @@ import importlib.util
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyrite.errors import ModelError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+T = TypeVar("T")
 
 #: The default model, and the installed package that carries its official weights.
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
@@ -57,21 +60,28 @@ class ModelFiles:
         Raises:
             ModelError: they cannot be read or are missing, or are not the official ones.
         """
-        total = hashlib.sha256()
-        digests: dict[str, str] = {}
+        digests = self.each(_sha256)
+        self._check_weights(digests.get(_WEIGHTS_FILE, "missing"))
+        lines = (f"{name}\0{digest}\n" for name, digest in digests.items())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def each(self, look: Callable[[Path], T]) -> dict[str, T]:
+        """What a function finds at each file that the model consists of, by the file's name.
+
+        Raises:
+            ModelError: they cannot be read, or are missing.
+        """
         try:
-            for path in sorted(self.path.rglob("*")):
-                if path.suffix not in _SUFFIXES or not path.is_file():
-                    continue
-                name = path.relative_to(self.path).as_posix()
-                digests[name] = _sha256(path)
-                total.update(f"{name}\0{digests[name]}\n".encode())
+            found = {
+                path.relative_to(self.path).as_posix(): look(path)
+                for path in sorted(self.path.rglob("*"))
+                if path.suffix in _SUFFIXES and path.is_file()
+            }
         except OSError as error:
             raise ModelError(f"the model {self.name} cannot be read: {error}") from error
-        if not digests:
+        if not found:
             raise ModelError(f"there are no files of a model in {self.path}")
-        self._check_weights(digests.get(_WEIGHTS_FILE, "missing"))
-        return total.hexdigest()
+        return found
 
     def _check_weights(self, digest: str) -> None:
         if self.weights_sha256 not in {None, digest}:
@@ -213,17 +223,12 @@ def cached_fingerprint(files: ModelFiles, cache: Path) -> str:
 
 def _stamp(files: ModelFiles) -> dict[str, Any]:
     """What changes when any file of the model does; every value as JSON gives it back."""
-    rows = []
-    try:
-        for path in sorted(files.path.rglob("*")):
-            if path.is_file():
-                seen = path.stat()
-                name = path.relative_to(files.path).as_posix()
-                rows.append([name, seen.st_size, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns])
-    except OSError as error:
-        raise ModelError(f"the model {files.name} cannot be read: {error}") from error
-    if not rows:
-        raise ModelError(f"there are no files of a model in {files.path}")
+
+    def look(path: Path) -> list[int]:
+        seen = path.stat()
+        return [seen.st_size, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns]
+
+    rows = [[name, *found] for name, found in files.each(look).items()]
     return {"path": str(files.path), "weights": files.weights_sha256, "files": rows}
 
 

@@ -14,11 +14,11 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -36,19 +36,17 @@ _LONGEST_REFUSAL = 2**14
 _FOR_QUERIES = 4
 
 
-class Timer(Protocol):
-    """A function that is going to be called."""
-
-    def cancel(self) -> None:
-        """Do not call it, unless that has begun."""
-
-
-def start_timer(seconds: float, function: Callable[[], None]) -> Timer:
-    """Call the function in so many seconds, in a thread that keeps no process from ending."""
+@contextmanager
+def deadline(seconds: float, function: Callable[[], None]) -> Iterator[None]:
+    """Call the function if what is inside takes longer than so many seconds."""
     timer = threading.Timer(seconds, function)
+    # Its thread must not keep the process from ending.
     timer.daemon = True
     timer.start()
-    return timer
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,8 @@ class Timing:
     now: Callable[[], float] = time.time
     #: Waits for an event, for so many seconds at most; whether it is set.
     wait: Callable[[threading.Event, float], bool] = threading.Event.wait
-    timer: Callable[[float, Callable[[], None]], Timer] = start_timer
+    #: Calls a function if what is inside takes longer than so many seconds.
+    deadline: Callable[[float, Callable[[], None]], AbstractContextManager[None]] = deadline
 
 
 class Request:
@@ -129,26 +128,24 @@ class Client:
         Raises:
             Failure: there was no answer in time, or it is too large.
         """
-        timer = self._timing.timer(request.timeout_s, request.cancel)
+        too_late = f"gave no answer within {request.timeout_s:g} s"
         try:
-            connection = self._idle.get(timeout=request.timeout_s)
-            try:
-                answer = connection.post(request)
-            finally:
-                self._idle.put(connection)
+            with self._timing.deadline(request.timeout_s, request.cancel):
+                connection = self._idle.get(timeout=request.timeout_s)
+                try:
+                    answer = connection.post(request)
+                finally:
+                    self._idle.put(connection)
         except queue.Empty:
-            raise _too_late(request) from None
+            raise Failure(FailureKind.TRANSIENT, too_late) from None
         except httpx.TransportError as error:
-            if request.cancelled:
-                raise _too_late(request) from None
             # What went wrong may quote what was sent.
             said = plain(str(error), request.key) or type(error).__name__
-            raise Failure(FailureKind.TRANSIENT, f"cannot be reached: {said}") from None
-        finally:
-            timer.cancel()
+            reason = too_late if request.cancelled else f"cannot be reached: {said}"
+            raise Failure(FailureKind.TRANSIENT, reason) from None
         # The end of a connection may look like the end of an answer.
         if request.cancelled:
-            raise _too_late(request)
+            raise Failure(FailureKind.TRANSIENT, too_late)
         return answer
 
     def close_idle(self) -> None:
@@ -235,10 +232,6 @@ class _Connection:
         if self._client is not None:
             self._client.close()
             self._client = self._socket = None
-
-
-def _too_late(request: Request) -> Failure:
-    return Failure(FailureKind.TRANSIENT, f"gave no answer within {request.timeout_s:g} s")
 
 
 def _body(response: httpx.Response) -> bytes:

@@ -16,6 +16,7 @@ import json
 import re
 import weakref
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +25,7 @@ from actors.packing import BatchLimits
 from actors.ports import RefusedTextError
 from pyrite.config.endpoint import base_url
 from pyrite.config.settings import Settings
+from pyrite.encoders.local.model_files import DEFAULT_MODEL, find, read_tokenizer
 from pyrite.encoders.remote.client import Client, Timing
 from pyrite.encoders.remote.requests import EmbeddingCall, TextFailedError
 from pyrite.encoders.remote.responses import Failure, FailureKind, RetryPolicy
@@ -57,6 +59,11 @@ _LONGEST_KEY = 2**14
 class RemoteEncoder:
     """A model behind a server; see :class:`pyrite.encoders.protocol.TextEncoder`."""
 
+    #: There is nothing to load here.
+    ready = True
+    #: A call divides its texts among several requests itself.
+    concurrency = 1
+
     def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
         self._settings = settings
         self._url = base_url(settings.remote_url)
@@ -64,22 +71,14 @@ class RemoteEncoder:
         self._client = Client(self._url, settings.remote_concurrency, self._timing)
         # Nobody may have told it to unload before it is forgotten.
         weakref.finalize(self, self._client.close_idle)
-        self._dimension: int | None = None
+        #: The model's name, as the server is told it.
+        self.name = settings.model
+        #: How many numbers a vector has, once one has come or was expected.
+        self.dimension: int | None = None
         self._batch = settings.remote_batch
-        self._tokenizer: Tokenizer | None = None
         #: Before this, by the clock: nothing is sent, and no query is.
         self._rest_until = self._queries_rest_until = -float("inf")
         self._last_reason = ""
-
-    @property
-    def name(self) -> str:
-        """The model's name, as the server is told it."""
-        return self._settings.model
-
-    @property
-    def ready(self) -> bool:
-        """Always: there is nothing to load here."""
-        return True
 
     def fingerprint(self) -> str:
         """What tells these embeddings from others, as far as it can be known from here.
@@ -109,14 +108,17 @@ class RemoteEncoder:
         Raises:
             ModelError: it cannot be read.
         """
-        if self._tokenizer is None:
-            self._tokenizer = read_tokenizer_at(self._settings.remote_tokenizer_path)
         return self._tokenizer
 
-    @property
-    def concurrency(self) -> int:
-        """One call at a time: it divides its texts among several requests itself."""
-        return 1
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        path = self._settings.remote_tokenizer_path
+        if path is None:
+            return find(DEFAULT_MODEL).tokenizer()
+        try:
+            return read_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+        except ValueError as error:
+            raise ModelError(f"the setting `remote_tokenizer` cannot be used: {error}") from error
 
     @property
     def call_limits(self) -> BatchLimits:
@@ -127,14 +129,9 @@ class RemoteEncoder:
     def set_threads(self, threads: int) -> None:
         """Nothing: the server's threads are its own."""
 
-    @property
-    def dimension(self) -> int | None:
-        """How many numbers a vector has, once one has come or was expected."""
-        return self._dimension
-
     def expect(self, dimension: int | None) -> None:
         """Refuse vectors of any other dimension; None where any will do."""
-        self._dimension = dimension
+        self.dimension = dimension
 
     def load(self) -> None:
         """See that the server can be reached, takes the key and knows the model.
@@ -187,11 +184,8 @@ class RemoteEncoder:
         if left > 0:
             raise self._error(f"wants to be left alone for another {left:.0f} s")
         key = read_key(self._settings.remote_key, self._settings.remote_key_path)
-        call = EmbeddingCall(
-            *(self._client, self._settings, key, policy, self._timing),
-            batch=self._batch,
-            dimension=self._dimension,
-        )
+        shared = (self._client, self._settings, key, policy, self._timing)
+        call = EmbeddingCall(*shared, self._batch, self.dimension)
         try:
             found = ask(call)
         except Failure as failure:
@@ -204,7 +198,7 @@ class RemoteEncoder:
             self._batch = call.batch
             raise
         self._batch = call.batch
-        self._dimension = call.dimension
+        self.dimension = call.dimension
         return found
 
     def _rest_after(self, failure: Failure, policy: RetryPolicy) -> None:
@@ -218,22 +212,6 @@ class RemoteEncoder:
 
     def _error(self, reason: str) -> ModelError:
         return ModelError(f"the embedding server {self._url} {reason}")
-
-
-def read_tokenizer_at(path: Path | None) -> Tokenizer:
-    """The tokenizer in that file or folder, or the default model's.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
-    from pyrite.encoders.local.model_files import DEFAULT_MODEL, find, read_tokenizer  # noqa: PLC0415
-
-    if path is None:
-        return find(DEFAULT_MODEL).tokenizer()
-    try:
-        return read_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
-    except ValueError as error:
-        raise ModelError(f"the setting `remote_tokenizer` cannot be used: {error}") from error
 
 
 def read_key(given: str, path: Path | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from actors.messages import Vector
 from actors.ports import RefusedTextError
@@ -27,42 +28,34 @@ class _GivenUpError(Exception):
     """Another request of the same call has failed; this one's answer is of no use."""
 
 
+@dataclass(eq=False)
 class EmbeddingCall:
-    """The requests of one call of the encoder.
+    """The requests of one call of the encoder."""
 
-    Attributes:
-        batch: texts in one request, at most; less than before where the server wanted that.
-        dimension: what vectors must have, once that is known.
-    """
+    client: Client
+    settings: Settings
+    key: str = field(repr=False)
+    policy: RetryPolicy
+    timing: Timing
+    #: Texts in one request, at most; less than before where the server wanted that.
+    batch: int
+    #: What vectors must have, once that is known.
+    dimension: int | None
+    #: Of what the threads of this call find out.
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _under_way: set[Request] = field(default_factory=set, init=False)
+    _given_up: threading.Event = field(default_factory=threading.Event, init=False)
 
-    def __init__(
-        self,
-        client: Client,
-        settings: Settings,
-        key: str,
-        policy: RetryPolicy,
-        timing: Timing,
-        *,
-        batch: int,
-        dimension: int | None,
-    ) -> None:
-        self._client = client
-        self._settings = settings
-        self._key = key
-        self._policy = policy
-        self._timing = timing
-        self.batch = batch
-        self.dimension = dimension
-        #: For one request, and for all tries of it together.
-        self._timeout_s = (
-            settings.remote_query_timeout_s if policy.hurry else settings.remote_timeout_s
-        )
-        #: A text that every model can encode.
-        self._probe = f"{settings.remote_document_prefix}probe"
-        #: Of what the threads of this call find out.
-        self._lock = threading.Lock()
-        self._under_way: set[Request] = set()
-        self._given_up = threading.Event()
+    @property
+    def _timeout_s(self) -> float:
+        """For one request, and for all tries of it together."""
+        settings = self.settings
+        return settings.remote_query_timeout_s if self.policy.hurry else settings.remote_timeout_s
+
+    @property
+    def _probe(self) -> str:
+        """A text that every model can encode."""
+        return f"{self.settings.remote_document_prefix}probe"
 
     def probe(self) -> None:
         """See that the server encodes anything; raises Failure where it does not."""
@@ -98,7 +91,7 @@ class EmbeddingCall:
         # Not an executor's threads, which would keep the process from ending.
         threads = [
             threading.Thread(target=work, name="embedding request", daemon=True)
-            for _ in range(min(self._settings.remote_concurrency, len(parts)) - 1)
+            for _ in range(min(self.settings.remote_concurrency, len(parts)) - 1)
         ]
         for thread in threads:
             thread.start()
@@ -152,7 +145,7 @@ class EmbeddingCall:
     def _require_life(self, failure: Failure) -> None:
         """Raise what happened as the server's fault, unless it encodes something else."""
         try:
-            self._once([self._probe], self._settings.remote_query_timeout_s)
+            self._once([self._probe], self.settings.remote_query_timeout_s)
         except Failure as other:
             if other.kind is FailureKind.BUSY:
                 raise
@@ -160,34 +153,37 @@ class EmbeddingCall:
 
     def _patiently(self, texts: Sequence[str]) -> list[Vector]:
         """The vectors of one request's texts, tried as often as is worth it."""
-        ends = self._timing.clock() + self._timeout_s
+        ends = self.timing.clock() + self._timeout_s
         tried = 0
         while True:
             try:
-                return self._once(texts, ends - self._timing.clock())
+                return self._once(texts, ends - self.timing.clock())
             except Failure as failure:
                 tried += 1
-                wait = self._policy.wait(failure, tried, ends - self._timing.clock())
+                wait = self.policy.wait(failure, tried, ends - self.timing.clock())
                 if wait is None:
                     raise
-            self._timing.wait(self._given_up, wait)
+                self.timing.wait(self._given_up, wait)
+                # A wait may be longer than it was to be.
+                if self.timing.clock() >= ends:
+                    raise
 
     def _once(self, texts: Sequence[str], timeout_s: float | None = None) -> list[Vector]:
         """The vectors of one request's texts."""
-        model = self._settings.model
+        model = self.settings.model
         body = {"model": model, "input": list(texts), "encoding_format": "float"}
         # As ASCII: a lone half of a character beyond the first 65,536 cannot be sent as UTF-8.
         content = json.dumps(body).encode()
-        request = Request(content, self._timeout_s if timeout_s is None else timeout_s, self._key)
+        request = Request(content, self._timeout_s if timeout_s is None else timeout_s, self.key)
         self._under_way.add(request)
         try:
             # Looked at after the request can be found, so that none is overlooked.
             if self._given_up.is_set():
                 raise _GivenUpError
-            answer = self._client.post(request)
+            answer = self.client.post(request)
         finally:
             self._under_way.discard(request)
-        failure = failure_of(answer, model=model, key=self._key, now=self._timing.now())
+        failure = failure_of(answer, model=model, key=self.key, now=self.timing.now())
         if failure is not None:
             raise failure
         vectors = vectors_in(answer.body, len(texts))
@@ -202,7 +198,7 @@ class EmbeddingCall:
             raise Failure(
                 FailureKind.PERMANENT,
                 f"gives vectors of {found} numbers, and those that there are have "
-                f"{self.dimension}: it serves another model as {self._settings.model}. Go back "
+                f"{self.dimension}: it serves another model as {self.settings.model}. Go back "
                 "to the former one, or give `remote_revision` another value to encode everything "
                 "anew",
             )

@@ -185,15 +185,11 @@ def _said(body: bytes, key: str) -> str:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        return _after_colon("" if text.lstrip().startswith("<") else text, key)
+        found = "" if text.lstrip().startswith("<") else text
     for name in ("error", "message", "detail"):
         if isinstance(found, dict) and name in found:
             found = found[name]
-    return _after_colon(found if isinstance(found, str) else "", key)
-
-
-def _after_colon(text: str, key: str) -> str:
-    line = plain(text, key)
+    line = plain(found, key) if isinstance(found, str) else ""
     return f": {line}" if line else ""
 
 
@@ -237,14 +233,10 @@ def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     numbers = [row.get("index") for row in rows]
     if all(number is None for number in numbers):
         return rows
-    by_number = {number: row for number, row in zip(numbers, rows, strict=True) if _whole(number)}
-    if by_number.keys() != set(range(len(rows))):
+    # Compared with their types: to Python, true is 1.
+    if any(type(number) is not int for number in numbers) or set(numbers) != set(range(len(rows))):
         raise _nonsense("gives vectors that are numbered wrongly")
-    return [by_number[number] for number in range(len(rows))]
-
-
-def _whole(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool)
+    return sorted(rows, key=lambda row: int(row["index"]))
 
 
 def _numbers(given: object) -> npt.NDArray[np.float64]:
@@ -254,13 +246,14 @@ def _numbers(given: object) -> npt.NDArray[np.float64]:
             return np.frombuffer(base64.b64decode(given, validate=True), "<f4").astype(np.float64)
         found = np.asarray(given, np.float64)
     except (ValueError, TypeError, OverflowError, binascii.Error):
-        raise _nonsense("gives an embedding that is not a list of numbers") from None
-    if found.ndim == 2 and len(found) == 1:  # noqa: PLR2004
-        found = found[0]
+        found = np.empty(())
     if found.ndim == 2:  # noqa: PLR2004
-        raise _nonsense(
-            "gives a vector for each token instead of one for each text; start it with a pooling"
-        )
+        if len(found) != 1:
+            raise _nonsense(
+                "gives a vector for each token instead of one for each text; start it with a "
+                "pooling"
+            )
+        found = found[0]
     if found.ndim != 1:
         raise _nonsense("gives an embedding that is not a list of numbers")
     return found

@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from pyrite.encoders.native import import_usearch
 import_usearch()
-from pyrite.encoders.choose import make_encoder
-from pyrite.encoders.local.model_files import DEFAULT_MODEL
-encoder = make_encoder(DEFAULT_MODEL, cache=Path(sys.argv[1]), threads=2, say=print)
+from pyrite.config.settings import Settings
+from pyrite.encoders.choose import encoder_of
+encoder = encoder_of(Settings(home=Path(), threads=2, cache=sys.argv[1]), print)
 assert len(encoder.encode_query("a query")) == 384
 """
 

@@ -30,8 +30,9 @@ HANDBOOK = Path(__file__).parents[3] / "pyrite" / "handbook"
 ALONE = """
 import sys
 from pathlib import Path
-from pyrite.encoders.choose import make_encoder
-encoder = make_encoder("all-MiniLM-L6-v2", threads=2, cache=Path(sys.argv[1]), say=print)
+from pyrite.config.settings import Settings
+from pyrite.encoders.choose import encoder_of
+encoder = encoder_of(Settings(home=Path(), threads=2, cache=sys.argv[1]), print)
 assert not {"openvino", "numpy.linalg", "tokenizers"} <= set(sys.modules)
 vector = encoder.encode_query("what is a claim?")
 print(len(vector), [name for name in sys.argv[2:] if name in sys.modules])

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from actors.packing import BatchLimits
+from pyrite.config.settings import Settings
 from pyrite.encoders import choose
-from pyrite.encoders.choose import make_encoder
+from pyrite.encoders.choose import encoder_of
 from pyrite.encoders.local import prepare
 from pyrite.encoders.local import sentence_transformers as library
 from pyrite.encoders.local.calibrate import Choice
 from pyrite.encoders.local.convert import REFUSED
-from pyrite.encoders.local.encoder import LoadedModel, NotPreparedError
+from pyrite.encoders.local.encoder import LoadedModel, LocalEncoder, NotPreparedError
 from pyrite.encoders.local.model_files import ModelFiles
 from pyrite.encoders.local.openvino_runtime import META, TOKENIZER
 from pyrite.encoders.local.sentence_transformers import cuda_at_hand
@@ -149,6 +150,10 @@ class Library:
         return np.full(1, len(text), np.float32)
 
 
+def settings_of(folder: Path, **settings: Any) -> Settings:
+    return Settings(home=folder, cache="c", **{"model": str(folder / "m"), **settings})
+
+
 def test_without_openvino_the_library_encodes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -157,7 +162,7 @@ def test_without_openvino_the_library_encodes(
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setattr(choose, "SentenceTransformersBackend", Library)
     said: list[str] = []
-    encoder = make_encoder(str(tmp_path / "m"), threads=3, cache=tmp_path / "c", say=said.append)
+    encoder = encoder_of(settings_of(tmp_path, threads=3), said.append)
     assert not encoder.ready
     encoder.load()
     encoder.load()
@@ -168,7 +173,7 @@ def test_without_openvino_the_library_encodes(
     (line,) = said
     assert "OpenVINO is not installed" in line
     assert encoder.fingerprint() == ModelFiles("m", tmp_path / "m").fingerprint()
-    fast = make_encoder(str(tmp_path / "m"), precision="fast", cache=tmp_path / "c")
+    fast = encoder_of(settings_of(tmp_path, precision="fast"), said.append)
     assert fast.fingerprint() == f"{encoder.fingerprint()}+fast"
 
 
@@ -180,8 +185,9 @@ def test_with_a_graphics_processor_the_library_encodes(
     monkeypatch.setattr(choose, "SentenceTransformersBackend", Library)
     monkeypatch.setattr(choose, "cuda_at_hand", lambda: True)
     said: list[str] = []
-    encoder = make_encoder(str(tmp_path / "m"), cache=tmp_path / "c", say=said.append)
+    encoder = encoder_of(settings_of(tmp_path), said.append)
     encoder.load()
+    assert isinstance(encoder, LocalEncoder)
     assert isinstance(encoder._backend, Library)
     assert said == []
 
@@ -233,7 +239,7 @@ def test_without_a_driver_there_is_no_graphics_processor(monkeypatch: pytest.Mon
 
 
 def test_a_missing_model_is_no_reason_to_fall_back(tmp_path: Path) -> None:
-    encoder = make_encoder(str(tmp_path / "none"), cache=tmp_path)
+    encoder = encoder_of(settings_of(tmp_path, model=str(tmp_path / "none")), say)
     with pytest.raises(ModelError, match="does not exist"):
         encoder.load()
     assert not encoder.ready

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,22 +56,25 @@ class Time:
 
     at: float = 1000.0
     slept: list[float] = field(default_factory=list)
+    #: So much longer is every sleep than it was to be.
+    late: float = 0.0
     run_out: Callable[[], None] = lambda: None
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         self.slept.append(seconds)
-        self.at += seconds
+        self.at += seconds + self.late
         return event.is_set()
 
-    def timer(self, seconds: float, function: Callable[[], None]) -> SimpleNamespace:
-        """One that never runs out, unless the server says that it will not answer."""
+    @contextmanager
+    def deadline(self, seconds: float, function: Callable[[], None]) -> Iterator[None]:
+        """One that never comes, unless the server says that it will not answer."""
 
         def run_out() -> None:
             self.at += seconds
             function()
 
         self.run_out = run_out
-        return SimpleNamespace(cancel=lambda: None)
+        yield
 
     def silence(self, _: Asked) -> Reply:
         """How a server does not answer the one request that there is."""
@@ -80,7 +83,7 @@ class Time:
 
     @property
     def timing(self) -> Timing:
-        return Timing(lambda: self.at, lambda: 1_700_000_000.0, self.wait, self.timer)
+        return Timing(lambda: self.at, lambda: 1_700_000_000.0, self.wait, self.deadline)
 
 
 @pytest.fixture
@@ -416,6 +419,16 @@ def test_what_passes_is_not_noticed(
     assert same(encoder.encode(["a"]), ["a"])
     assert time.slept == [0.5, 1, 2]
     assert encoder.encode(["b"])
+
+
+def test_nothing_is_tried_again_when_the_time_is_over(
+    server: EmbeddingServer, encoder: RemoteEncoder, time: Time
+) -> None:
+    time.late = 60
+    server.next.append(error(500, "once"))
+    with pytest.raises(ModelError, match="once"):
+        encoder.encode_query("a")
+    assert len(server.asked) == 1
 
 
 def test_a_connection_that_breaks_in_an_answer_is_made_anew(
