@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyrite.encoders.local.encoder import Backend, LocalEncoder, Say
-from pyrite.encoders.local.openvino import OpenVinoBackend
 from pyrite.encoders.local.sentence_transformers import SentenceTransformersBackend, cuda_at_hand
 
 if TYPE_CHECKING:
@@ -40,5 +39,8 @@ def encoder_of(settings: Settings, say: Say) -> TextEncoder:
 
 def _backends(cache: Path, say: Say) -> Iterator[Backend]:
     if not cuda_at_hand():
+        # Imported only here: commands that do not encode should not pay for numpy.
+        from pyrite.encoders.local.openvino import OpenVinoBackend  # noqa: PLC0415
+
         yield OpenVinoBackend(cache, say)
     yield SentenceTransformersBackend()

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from actors.packing import BatchLimits
-from pyrite.encoders.local.arithmetic import PROMISES, Precision
+from pyrite.encoders.local.arithmetic import LEAST_COSINE, Precision
 from pyrite.encoders.local.encoder import LoadedModel, unit_vectors
 from pyrite.encoders.local.model_files import ModelFiles
 from pyrite.encoders.local.sample import sample_texts
@@ -117,4 +117,4 @@ def halved(model: SentenceTransformer) -> SentenceTransformer:
         for each in (model, half)
     )
     # Not a number is no promise kept, either.
-    return half if float((truth * found).sum(axis=1).min()) >= PROMISES["exact"] else model
+    return half if float((truth * found).sum(axis=1).min()) >= LEAST_COSINE["exact"] else model

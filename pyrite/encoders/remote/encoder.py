@@ -45,7 +45,7 @@ _QUERIES_REST_S = 5.0
 
 _FOR_DOCUMENTS = RetryPolicy()
 #: Queries are waited for by somebody: one more try, and soon.
-_FOR_QUERIES = RetryPolicy(tries=2, base_s=0.2, hurry=True)
+_FOR_QUERIES = RetryPolicy(tries=2, base_s=0.2, interactive=True)
 
 #: The server divides its time by itself, so what counts is only that there be enough for it.
 _TOKENS_PER_CALL = 2**20
@@ -166,10 +166,10 @@ class RemoteEncoder:
         """
         if self._timing.clock() < self._queries_rest_until:
             raise self._error(f"failed a moment ago: it {self._last_reason}")
-        text = self._settings.remote_query_prefix + self._clipped(text)
+        text = self._settings.remote_query_prefix + self._truncated(text)
         return self._run(lambda call: call.query(text), _FOR_QUERIES)
 
-    def _clipped(self, text: str) -> str:
+    def _truncated(self, text: str) -> str:
         """As much of a query as the model surely reads."""
         # No tokenizer makes more tokens than there are bytes.
         if len(text.encode()) <= self._settings.remote_window * _MARGIN:
@@ -189,7 +189,7 @@ class RemoteEncoder:
         try:
             found = ask(call)
         except Failure as failure:
-            self._rest_after(failure, policy)
+            self._back_off(failure, policy)
             # Another server may be there next, which takes more at a time.
             self._batch = self._settings.remote_batch
             # Without its cause, which refers to the request and so to the key.
@@ -201,12 +201,12 @@ class RemoteEncoder:
         self.dimension = call.dimension
         return found
 
-    def _rest_after(self, failure: Failure, policy: RetryPolicy) -> None:
+    def _back_off(self, failure: Failure, policy: RetryPolicy) -> None:
         """Leave the server alone for a while: for as long as it wants, or queries for a little."""
         now = self._timing.clock()
         self._last_reason = failure.reason
-        if failure.kind is FailureKind.BUSY and failure.rest_s:
-            self._rest_until = now + failure.rest_s
+        if failure.kind is FailureKind.BUSY and failure.retry_after_s:
+            self._rest_until = now + failure.retry_after_s
         if policy is _FOR_QUERIES and failure.kind is not FailureKind.REFUSED:
             self._queries_rest_until = now + _QUERIES_REST_S
 

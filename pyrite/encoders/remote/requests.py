@@ -49,8 +49,9 @@ class EmbeddingCall:
     @property
     def _timeout_s(self) -> float:
         """For one request, and for all tries of it together."""
-        settings = self.settings
-        return settings.remote_query_timeout_s if self.policy.hurry else settings.remote_timeout_s
+        if self.policy.interactive:
+            return self.settings.remote_query_timeout_s
+        return self.settings.remote_timeout_s
 
     @property
     def _probe(self) -> str:
@@ -59,11 +60,11 @@ class EmbeddingCall:
 
     def probe(self) -> None:
         """See that the server encodes anything; raises Failure where it does not."""
-        self._patiently([self._probe])
+        self._with_retries([self._probe])
 
     def query(self, text: str) -> Vector:
         """The vector of one text; raises Failure, whoever is at fault."""
-        return self._patiently([text])[0]
+        return self._with_retries([text])[0]
 
     def documents(self, texts: Sequence[str]) -> list[Vector]:
         """The vectors of all texts, several requests at a time.
@@ -113,14 +114,14 @@ class EmbeddingCall:
         ``again`` is for halves: the server was alive a moment ago, so one try is enough.
         """
         try:
-            return self._once(texts) if again else self._patiently(texts)
+            return self._once(texts) if again else self._with_retries(texts)
         except Failure as failure:
             if failure.kind in {FailureKind.BUSY, FailureKind.PERMANENT}:
                 raise
             if failure.kind is FailureKind.TRANSIENT:
-                self._require_life(failure)
+                self._require_alive(failure)
             if len(texts) == 1:
-                return self._alone(texts, failure)
+                return self._single(texts, failure)
         middle = (len(texts) + 1) // 2
         found = self._part(texts[:middle], again=True)
         found += self._part(texts[middle:], again=True)
@@ -129,10 +130,10 @@ class EmbeddingCall:
             self.batch = min(self.batch, middle)
         return found
 
-    def _alone(self, texts: Sequence[str], failure: Failure) -> list[Vector]:
+    def _single(self, texts: Sequence[str], failure: Failure) -> list[Vector]:
         """The vector of a text that failed by itself, if it does not fail again."""
         if failure.kind is FailureKind.REFUSED:
-            self._require_life(failure)
+            self._require_alive(failure)
             raise RefusedTextError(f"the embedding server {failure.reason}")
         # The server is alive, and may not have been until now.
         try:
@@ -142,7 +143,7 @@ class EmbeddingCall:
                 raise
             raise TextFailedError(f"the embedding server {again.reason}") from None
 
-    def _require_life(self, failure: Failure) -> None:
+    def _require_alive(self, failure: Failure) -> None:
         """Raise what happened as the server's fault, unless it encodes something else."""
         try:
             self._once([self._probe], self.settings.remote_query_timeout_s)
@@ -151,7 +152,7 @@ class EmbeddingCall:
                 raise
             raise Failure(FailureKind.PERMANENT, failure.reason) from None
 
-    def _patiently(self, texts: Sequence[str]) -> list[Vector]:
+    def _with_retries(self, texts: Sequence[str]) -> list[Vector]:
         """The vectors of one request's texts, tried as often as is worth it."""
         ends = self.timing.clock() + self._timeout_s
         tried = 0

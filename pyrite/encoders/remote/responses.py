@@ -30,10 +30,10 @@ from actors.messages import Vector
 from pyrite.config.loading import HIDDEN
 
 #: How much of what a server says is passed on, in characters.
-_MOST_SAID = 200
+_LONGEST_MESSAGE = 200
 
 #: A server's wish to be left alone is followed this far, in seconds.
-LONGEST_REST_S = 300.0
+LONGEST_RETRY_AFTER_S = 300.0
 
 
 class FailureKind(Enum):
@@ -55,14 +55,14 @@ class Failure(Exception):  # noqa: N818 - becomes an error once it is known whos
     Attributes:
         kind: what is known of it.
         reason: completes "the embedding server"; holds neither a key nor what could be one.
-        rest_s: for how long the server wants to be left alone; 0 where it does not say.
+        retry_after_s: for how long the server wants to be left alone; 0 where it does not say.
     """
 
-    def __init__(self, kind: FailureKind, reason: str, rest_s: float = 0.0) -> None:
+    def __init__(self, kind: FailureKind, reason: str, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
-        self.rest_s = rest_s
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +112,19 @@ def failure_of(answer: Answer, *, model: str, key: str, now: float) -> Failure |
     elif status == HTTPStatus.NOT_FOUND:
         reason = (
             f"has no embeddings at this address, or does not know the model {model} {number}; "
-            f"see the settings `remote_url` and `model`{_said(answer.body, key)}"
+            f"see the settings `remote_url` and `model`{_server_message(answer.body, key)}"
         )
     elif 300 <= status < 400:  # noqa: PLR2004
         reason = (
-            f"sends us on{_elsewhere(answer.location, key)} {number}, where the key is not sent; "
-            "set `remote_url` to the address itself"
+            f"sends us on{_redirect_target(answer.location, key)} {number}, where the key is not "
+            "sent; set `remote_url` to the address itself"
         )
     else:
-        reason = f"answers {_named(status)}{_said(answer.body, key)}"
-    return Failure(kind, reason, rest_s(answer.retry_after, now))
+        reason = f"answers {_status_line(status)}{_server_message(answer.body, key)}"
+    return Failure(kind, reason, parse_retry_after(answer.retry_after, now))
 
 
-def rest_s(retry_after: str, now: float) -> float:
+def parse_retry_after(retry_after: str, now: float) -> float:
     """Seconds for which a ``Retry-After`` asks, within bounds; 0 where it cannot be read.
 
     RFC 9110, 10.2.3: whole seconds, or a date.
@@ -137,7 +137,7 @@ def rest_s(retry_after: str, now: float) -> float:
             wanted = parsedate_to_datetime(text).timestamp() - now
         except (ValueError, TypeError, OverflowError):
             return 0.0
-    return min(max(wanted, 0.0), LONGEST_REST_S)
+    return min(max(wanted, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class RetryPolicy:
     base_s: float = 0.5
     cap_s: float = 8.0
     #: Whether somebody waits for the answer.
-    hurry: bool = False
+    interactive: bool = False
 
     def wait(self, failure: Failure, tried: int, left_s: float) -> float | None:
         """Seconds until the next try; None to give up.
@@ -160,7 +160,7 @@ class RetryPolicy:
         """
         if failure.kind not in {FailureKind.TRANSIENT, FailureKind.BUSY} or tried >= self.tries:
             return None
-        wait = max(failure.rest_s, min(self.cap_s, self.base_s * 2.0 ** (tried - 1)))
+        wait = max(failure.retry_after_s, min(self.cap_s, self.base_s * 2.0 ** (tried - 1)))
         return wait if wait < left_s else None
 
 
@@ -169,17 +169,17 @@ def plain(text: str, key: str = "") -> str:
     # Before it is cut: of a part, nobody could tell that it is the key's.
     text = re.sub(re.escape(key), HIDDEN, text, flags=re.IGNORECASE) if key else text
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _MOST_SAID else f"{line[: _MOST_SAID - 1]}…"
+    return line if len(line) <= _LONGEST_MESSAGE else f"{line[: _LONGEST_MESSAGE - 1]}…"
 
 
-def _named(status: int) -> str:
+def _status_line(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
 
 
-def _said(body: bytes, key: str) -> str:
+def _server_message(body: bytes, key: str) -> str:
     """The server's own words, after a colon; each server puts them somewhere else."""
     text = body.decode(errors="replace")
     try:
@@ -193,7 +193,7 @@ def _said(body: bytes, key: str) -> str:
     return f": {line}" if line else ""
 
 
-def _elsewhere(location: str, key: str) -> str:
+def _redirect_target(location: str, key: str) -> str:
     """Where a redirect leads, without what may be secret in it."""
     try:
         host = urlsplit(location).hostname
@@ -216,15 +216,15 @@ def vectors_in(body: bytes, count: int) -> list[Vector]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
-        raise _nonsense("gives an answer that is not JSON") from None
+        raise _malformed("gives an answer that is not JSON") from None
     rows = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _nonsense("gives an answer without embeddings in it")
+        raise _malformed("gives an answer without embeddings in it")
     if len(rows) != count:
-        raise _nonsense(f"gives {len(rows)} vectors for {count} texts")
+        raise _malformed(f"gives {len(rows)} vectors for {count} texts")
     found = [_unit(_numbers(row.get("embedding"))) for row in _in_order(rows)]
     if len({len(vector) for vector in found}) > 1:
-        raise _nonsense("gives vectors of different lengths in one answer")
+        raise _malformed("gives vectors of different lengths in one answer")
     return found
 
 
@@ -235,7 +235,7 @@ def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return rows
     # Compared with their types: to Python, true is 1.
     if any(type(number) is not int for number in numbers) or set(numbers) != set(range(len(rows))):
-        raise _nonsense("gives vectors that are numbered wrongly")
+        raise _malformed("gives vectors that are numbered wrongly")
     return sorted(rows, key=lambda row: int(row["index"]))
 
 
@@ -249,19 +249,19 @@ def _numbers(given: object) -> npt.NDArray[np.float64]:
         found = np.empty(())
     if found.ndim == 2:  # noqa: PLR2004
         if len(found) != 1:
-            raise _nonsense(
+            raise _malformed(
                 "gives a vector for each token instead of one for each text; start it with a "
                 "pooling"
             )
         found = found[0]
     if found.ndim != 1:
-        raise _nonsense("gives an embedding that is not a list of numbers")
+        raise _malformed("gives an embedding that is not a list of numbers")
     return found
 
 
 def _unit(numbers: npt.NDArray[np.float64]) -> Vector:
     if not len(numbers):
-        raise _nonsense("gives an empty vector")
+        raise _malformed("gives an empty vector")
     # Divided by the largest first: the squares of very large numbers would not be finite.
     largest = np.abs(numbers).max()
     if not np.isfinite(largest) or largest == 0:
@@ -270,5 +270,5 @@ def _unit(numbers: npt.NDArray[np.float64]) -> Vector:
     return np.asarray(scaled / np.linalg.norm(scaled), np.float32)
 
 
-def _nonsense(reason: str) -> Failure:
+def _malformed(reason: str) -> Failure:
     return Failure(FailureKind.PERMANENT, f"{reason}; is it an OpenAI-compatible embedding server?")

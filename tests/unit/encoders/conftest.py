@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders.local import prepare
+from pyrite.encoders.local import openvino
 from pyrite.encoders.local.arithmetic import Precision
 from pyrite.encoders.local.encoder import LocalEncoder
 from pyrite.encoders.local.model_files import DEFAULT_MODEL
@@ -35,7 +35,7 @@ def encoder(cache: Path) -> LocalEncoder:
         pytest.skip("OpenVINO is not installed")
     made = openvino_encoder(cache)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "_run", run_here)
+        patch.setattr(openvino, "_run", run_here)
         made.load()
     return made
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyrite.encoders.local import atomic_folder, convert, prepare
+from pyrite.encoders.local import atomic_folder, convert, openvino
 from pyrite.encoders.local.calibrate import COMPILED, Choice
 from pyrite.encoders.local.convert import REFUSED, NotConvertibleError, _meta, _prompt
 from pyrite.encoders.local.encoder import LocalEncoder
@@ -210,7 +210,7 @@ def test_damage_is_mended_once_by_two_processes(copied: Path) -> None:
 def test_fast_is_another_fingerprint_and_near(
     encoder: LocalEncoder, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "_run", run_here)
+    monkeypatch.setattr(openvino, "_run", run_here)
     fast = openvino_encoder(cache, "fast")
     assert encoder.fingerprint() == find(DEFAULT_MODEL).fingerprint()
     assert fast.fingerprint() == f"{encoder.fingerprint()}+fast"

@@ -15,7 +15,7 @@ from actors.packing import BatchLimits
 from pyrite.config.settings import Settings
 from pyrite.encoders import choose
 from pyrite.encoders.choose import encoder_of
-from pyrite.encoders.local import prepare
+from pyrite.encoders.local import openvino
 from pyrite.encoders.local import sentence_transformers as library
 from pyrite.encoders.local.calibrate import Choice
 from pyrite.encoders.local.convert import REFUSED
@@ -51,8 +51,8 @@ class Steps:
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
     core = SimpleNamespace(get_property=lambda _, name: name)
-    monkeypatch.setattr(prepare, "_run", made)
-    monkeypatch.setattr(prepare, "import_openvino", lambda: SimpleNamespace(Core=lambda: core))
+    monkeypatch.setattr(openvino, "_run", made)
+    monkeypatch.setattr(openvino, "import_openvino", lambda: SimpleNamespace(Core=lambda: core))
     return made
 
 
@@ -66,14 +66,14 @@ def say(_: str) -> None:
 
 
 def both(files: ModelFiles, folder: Path) -> Choice:
-    prepare.converted(files, folder, say)
-    return prepare.fitted(files, folder, "exact", 2, say)[1]
+    openvino.converted(files, folder, say)
+    return openvino.fitted(files, folder, "exact", 2, say)[1]
 
 
 def test_is_done_once(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
     said: list[str] = []
-    prepare.converted(files, tmp_path / "c" / "k", said.append)
-    assert prepare.fitted(files, tmp_path / "c" / "k", "exact", 2, said.append)[1] == steps.choice
+    openvino.converted(files, tmp_path / "c" / "k", said.append)
+    assert openvino.fitted(files, tmp_path / "c" / "k", "exact", 2, said.append)[1] == steps.choice
     assert [line.split()[0] for line in said] == ["preparing", "fitting"]
     assert both(files, tmp_path / "c" / "k") == steps.choice
     assert steps.run == ["convert", "calibrate"]
@@ -82,7 +82,7 @@ def test_is_done_once(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
 def test_each_setting_is_fitted_by_itself(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
     both(files, tmp_path / "k")
     for precision, threads in (("exact", 1), ("fast", 2), ("exact", 2)):
-        prepare.fitted(files, tmp_path / "k", precision, threads, say)  # type: ignore[arg-type]
+        openvino.fitted(files, tmp_path / "k", precision, threads, say)  # type: ignore[arg-type]
     assert steps.run == ["convert", "calibrate", "calibrate", "calibrate"]
 
 
@@ -101,7 +101,7 @@ def test_damaged_weights_are_noticed_when_they_are_needed(
     (tmp_path / "k" / "model.bin").write_text("other")
     both(files, tmp_path / "k")
     assert steps.run == ["convert", "calibrate"]
-    prepare.fitted(files, tmp_path / "k", "fast", 2, say)
+    openvino.fitted(files, tmp_path / "k", "fast", 2, say)
     assert steps.run == ["convert", "calibrate", "convert", "calibrate"]
 
 
@@ -109,7 +109,7 @@ def test_a_refusal_is_remembered(steps: Steps, files: ModelFiles, tmp_path: Path
     steps.refused = "it consists of Router"
     for _ in range(2):
         with pytest.raises(NotPreparedError, match="consists of Router"):
-            prepare.converted(files, tmp_path / "k", say)
+            openvino.converted(files, tmp_path / "k", say)
     assert steps.run == ["convert"]
 
 
@@ -126,13 +126,13 @@ def test_a_cache_that_cannot_be_written_is_said(
 ) -> None:
     (tmp_path / "c").write_text("a file")
     with pytest.raises(NotPreparedError, match="cannot be used"):
-        prepare.converted(files, tmp_path / "c" / "k", say)
+        openvino.converted(files, tmp_path / "c" / "k", say)
     assert steps.run == []
 
 
 def test_a_step_that_fails_is_said(files: ModelFiles, tmp_path: Path) -> None:
     with pytest.raises(NotPreparedError, match=r"no\.such.*ended with 1: .*No module named"):
-        prepare._run("no.such", "x")
+        openvino._run("no.such", "x")
     assert not files.path.joinpath("x").exists()
     assert tmp_path.exists()
 
