@@ -1,4 +1,4 @@
-"""How native libraries are imported that cannot simply be imported.
+"""Imports of native libraries that cannot simply be imported.
 
 ``import openvino`` by itself tells Google Analytics that it was imported, writes an identity of
 the user into ``~/intel`` for that, and waits for the sending when the process ends. A knowledge

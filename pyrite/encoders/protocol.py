@@ -1,4 +1,4 @@
-"""What the product asks of an encoder beyond what the pipeline does."""
+"""Protocols of encoders, with what the pipeline does not ask of one."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class EncodingThreads:
     ) -> T:
         """The function's result."""
         return await trio.to_thread.run_sync(
-            self._wait_for,
+            self.wait_for,
             partial(sync_fn, *args),
             abandon_on_cancel=abandon_on_cancel,
             limiter=self._limiter,
@@ -57,7 +57,8 @@ class EncodingThreads:
         for _ in self._threads:
             self._calls.put(None)
 
-    def _wait_for(self, call: Callable[[], T]) -> T:
+    def wait_for(self, call: Callable[[], T]) -> T:
+        """The function's result, for a caller that may block."""
         ended: queue.SimpleQueue[outcome.Outcome[T]] = queue.SimpleQueue()
 
         def run() -> None:
@@ -103,16 +104,11 @@ class PoliteQueries:
     def encode_query(self, text: str) -> Vector:
         """The embedding of a search query; raises as the encoder does."""
         if not self._encoder.ready:
-            ended: list[outcome.Outcome[None]] = []
-
-            def load() -> None:
-                lower_priority(self._niceness)
-                ended.append(outcome.capture(self._encoder.load))
-
-            thread = threading.Thread(target=load, name="loading", daemon=True)
-            thread.start()
-            thread.join()
-            ended[0].unwrap()
+            threads = EncodingThreads(self._niceness)
+            try:
+                threads.wait_for(self._encoder.load)
+            finally:
+                threads.close()
         return self._encoder.encode_query(text)
 
 

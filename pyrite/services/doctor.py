@@ -133,9 +133,8 @@ def remote_model(settings: Settings) -> Iterator[Finding]:
     """Whether the embedding server can be used, and whether its key is kept well."""
     # Imported only here: they bring an HTTP client.
     from pyrite.encoders.remote.encoder import RemoteEncoder  # noqa: PLC0415
-    from pyrite.encoders.remote.options import options_of  # noqa: PLC0415
 
-    encoder = RemoteEncoder(options_of(settings))
+    encoder = RemoteEncoder(settings)
     try:
         encoder.load()
         window = encoder.window

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from pyrite.config.settings import Settings
-from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
+from pyrite.encoders.local.encoder import LocalEncoder
+from pyrite.encoders.local.sentence_transformers import SentenceTransformersBackend
 from pyrite.knowledge.service import KBService
 from pyrite.markdown.chunks import Splitter
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -95,7 +96,7 @@ def kill_after_progress(settings: Settings, storage: SqliteStorage, done: int) -
 
 def check_embeddings(storage: SqliteStorage, settings: Settings) -> None:
     """Each entry has the embeddings of its present text, and no others."""
-    encoder = SentenceTransformerEncoder(settings.model)
+    encoder = LocalEncoder(settings.model, [SentenceTransformersBackend()])
     splitter = Splitter(encoder.tokenizer(), encoder.window)
     for listed in storage.entries():
         stored = storage.entry("pages", listed.entry.id)

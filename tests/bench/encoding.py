@@ -27,7 +27,6 @@ from pyrite.cli.context import make_encoder
 from pyrite.config.settings import Settings
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.encoders.local.model_files import find
-from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.knowledge.service import KBService
 from pyrite.markdown import document
@@ -52,7 +51,7 @@ class Bench:
 
     folder: Path
     texts: list[str]
-    library: SentenceTransformerEncoder
+    library: SentenceTransformer
     #: The library's model with weights of 16 bits.
     halved: SentenceTransformer
     exact: TextEncoder
@@ -83,8 +82,7 @@ class Bench:
         return took
 
     def with_library(self, batch_size: int) -> npt.NDArray[np.float32]:
-        assert self.library._model is not None
-        return self.encoded(self.library._model, batch_size)
+        return self.encoded(self.library, batch_size)
 
     def encoded(self, model: SentenceTransformer, batch_size: int) -> npt.NDArray[np.float32]:
         matrix = model.encode(
@@ -114,11 +112,11 @@ class Bench:
 def run(folder: Path, quick: bool) -> Sequence[Table]:
     rounds = 1 if quick else 3
     settings = Settings(home=folder)
-    library = SentenceTransformerEncoder(settings.model)
     exact, fast = make_encoder(settings), make_encoder(replace(settings, precision="fast"))
-    for encoder in (library, exact, fast):
+    for encoder in (exact, fast):
         encoder.load()
     path = str(find(settings.model).path)
+    library = SentenceTransformer(path)
     halved = SentenceTransformer(path, model_kwargs={"dtype": torch.bfloat16})
     tables = []
     for name, (tokens, count) in list(LENGTHS.items())[: 1 if quick else None]:

@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pytrec_eval
 import trio
+from sentence_transformers import SentenceTransformer
 
 from pyrite.cli.context import make_encoder
 from pyrite.config.settings import Settings
 from pyrite.embedding.worker import EmbeddingWorker
-from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
+from pyrite.encoders.local.model_files import find
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.knowledge.service import KBService
 from pyrite.search.query import Mode, SearchRequest
@@ -65,7 +66,7 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     service = SearchService(storage, encoder, settings)
     systems: dict[str, System] = {
         WORDS: plain_bm25(documents),
-        MEANING: whole_texts(SentenceTransformerEncoder(settings.model), documents),
+        MEANING: whole_texts(str(find(settings.model).path), documents),
         **{mode.value: product(service, mode) for mode in (Mode.KEYWORD, Mode.SEMANTIC)},
         Mode.HYBRID.value: product(service, Mode.HYBRID),
     }
@@ -131,11 +132,9 @@ def plain_bm25(documents: Sequence[Document]) -> System:
     return find
 
 
-def whole_texts(encoder: SentenceTransformerEncoder, documents: Sequence[Document]) -> System:
+def whole_texts(path: str, documents: Sequence[Document]) -> System:
     """The model as it comes: a vector for each text, of as much of it as the model reads."""
-    encoder.load()
-    model = encoder._model
-    assert model is not None
+    model = SentenceTransformer(path)
 
     def encode(texts: list[str]) -> npt.NDArray[np.float32]:
         vectors: npt.NDArray[np.float32] = model.encode(

@@ -42,8 +42,10 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     #: So many bytes of the body are sent, and the connection is broken.
     cut: int | None = None
-    #: Nothing is sent at all until the server is closed.
+    #: Nothing is sent until the server is closed, or nothing more than is cut off.
     never: bool = False
+    #: Called once what is cut off has been sent.
+    begun: Callable[[], None] = lambda: None
 
 
 Answering = Callable[[Asked], Reply]
@@ -84,6 +86,7 @@ class EmbeddingServer:
         asked: every request, in order of arrival.
         next: how the next requests are answered, one each; whatever else is asked, `answering`.
         connections: how many there have been.
+        closed: acquired once for each connection that has ended.
     """
 
     def __init__(self, answering: Answering = good) -> None:
@@ -91,16 +94,23 @@ class EmbeddingServer:
         self.next: deque[Answering] = deque()
         self.answering = answering
         self.connections = 0
+        self.closed = threading.Semaphore(0)
         self._closing = threading.Event()
         self._lock = threading.Lock()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Otherwise the body waits 40 ms for the client's delayed acknowledgement of the head.
+            disable_nagle_algorithm = True
 
             def setup(self) -> None:
                 super().setup()
                 server.connections += 1
+
+            def finish(self) -> None:
+                super().finish()
+                server.closed.release()
 
             def do_POST(self) -> None:
                 server._answer(self)
@@ -153,18 +163,22 @@ class EmbeddingServer:
         self._send(handler, answering(asked))
 
     def _send(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
-        if reply.never:
+        if reply.never and reply.cut is None:
             handler.close_connection = True
             self._closing.wait()
             return
         handler.send_response(reply.status)
         for name, value in reply.headers.items():
             handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(reply.body)))
+        if "Connection" not in reply.headers:
+            handler.send_header("Content-Length", str(len(reply.body)))
         handler.end_headers()
         handler.wfile.write(reply.body[: reply.cut])
         if reply.cut is not None:
             handler.wfile.flush()
+            reply.begun()
+            if reply.never:
+                self._closing.wait()
             # Closed with nothing to wait for: the other side gets a reset.
             linger = struct.pack("ii", 1, 0)
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

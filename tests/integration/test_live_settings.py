@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,15 +14,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.messages import WorkerState
+from actors.packing import BatchLimits
 from pyrite.config.file import set_value, unset
 from pyrite.config.live import LiveSettings
 from pyrite.config.settings import Settings
 from pyrite.embedding import worker
 from pyrite.embedding.worker import EmbeddingWorker, PausedError
-from pyrite.encoders.choose import FastestEncoder
-from pyrite.encoders.local.openvino import OpenVinoEncoder
-from pyrite.encoders.local.prepare import NotPreparedError
-from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
+from pyrite.encoders.local.encoder import LoadedModel, LocalEncoder, NotPreparedError
+from pyrite.encoders.local.model_files import ModelFiles
 from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
@@ -250,105 +248,82 @@ async def test_reports_go_where_they_are_asked_for(product: Product) -> None:
         worker.stop()
 
 
-# The encoders, which are told to unload while others use them
+# The encoder, which is told to unload while others use it
 
 
-class Loaded:
-    """What a loaded model does, as either encoder's library would."""
+class Library:
+    """A backend that loads at once, unless it cannot be used; notes with how many threads."""
 
-    def __init__(self) -> None:
-        self.vector = np.ones(4, np.float32)
-        self.device = SimpleNamespace(type="cpu")
+    def __init__(self, reason: str = "") -> None:
+        self.reason = reason
+        self.threads: list[int] = []
 
-    def documents(self, texts: Sequence[str]) -> np.ndarray:
-        return np.stack([self.vector for _ in texts])
-
-    def query(self, _: str) -> np.ndarray:
-        return self.vector
-
-    def encode_document(self, texts: Sequence[str], **_: object) -> np.ndarray:
-        return self.documents(texts)
-
-    encode_query = encode_document
-
-
-Either = OpenVinoEncoder | SentenceTransformerEncoder
+    def load(self, files: ModelFiles, _: str, precision: str, threads: int) -> LoadedModel:
+        assert (files.name, precision) == ("model", "exact")
+        self.threads.append(threads)
+        if self.reason:
+            raise NotPreparedError(self.reason)
+        vector = np.ones(4, np.float32)
+        return LoadedModel(
+            lambda texts: np.stack([vector for _ in texts]), lambda _: vector, 1, BatchLimits()
+        )
 
 
-def either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Either, list[int]]]:
-    """Both encoders, each with the numbers of threads with which it was loaded."""
-    pairs: list[tuple[Either, list[int]]] = []
-    for encoder in (
-        OpenVinoEncoder("m", cache=tmp_path, threads=1),
-        SentenceTransformerEncoder("m", threads=1),
-    ):
-        loads: list[int] = []
-
-        def load(encoder: Either = encoder, loads: list[int] = loads) -> Loaded:
-            loads.append(encoder._threads)
-            return Loaded()
-
-        monkeypatch.setattr(encoder, "_load", load)
-        pairs.append((encoder, loads))
-    return pairs
+@pytest.fixture
+def model_folder(tmp_path: Path) -> str:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    return str(tmp_path / "model")
 
 
-def test_an_encoder_loads_again_after_it_was_unloaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for encoder, loads in either(tmp_path, monkeypatch):
-        encoder.unload()
-        assert not encoder.ready
-        assert len(encoder.encode(["a", "b"])) == 2
-        assert encoder.ready
-        encoder.unload()
-        assert not encoder.ready
-        assert encoder.encode_query("q").shape == (4,)
-        encoder.set_threads(3)
-        assert not encoder.ready
-        encoder.load()
-        encoder.load()
-        assert loads == [1, 1, 3]
-
-
-def test_queries_do_not_mind_that_others_unload(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for encoder, _ in either(tmp_path, monkeypatch):
-        failures: list[BaseException] = []
-
-        def ask(encoder: Either = encoder, failures: list[BaseException] = failures) -> None:
-            try:
-                for _ in range(500):
-                    encoder.encode_query("q")
-            except BaseException as error:  # noqa: BLE001 - told to the test's own thread
-                failures.append(error)
-
-        threads = [threading.Thread(target=ask) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            encoder.unload()
-        assert failures == []
-
-
-def test_the_choice_outlasts_the_unloading(tmp_path: Path) -> None:
-    said: list[str] = []
-
-    class Unprepared(FakeEncoder):
-        def load(self) -> None:
-            self.loads += 1
-            raise NotPreparedError("no such processor")
-
-    encoder = FastestEncoder("m", "exact", 2, tmp_path, said.append)
-    first, otherwise = Unprepared(), FakeEncoder()
-    encoder._first, encoder._otherwise = first, otherwise  # type: ignore[assignment]
-    encoder.load()
+def test_an_encoder_loads_again_after_it_was_unloaded(model_folder: str) -> None:
+    library = Library()
+    encoder = LocalEncoder(model_folder, [library], threads=1)
+    encoder.unload()
+    assert not encoder.ready
+    assert len(encoder.encode(["a", "b"])) == 2
     assert encoder.ready
+    encoder.unload()
+    assert not encoder.ready
+    assert encoder.encode_query("q").shape == (4,)
+    encoder.set_threads(3)
+    assert not encoder.ready
+    encoder.load()
+    encoder.load()
+    assert library.threads == [1, 1, 3]
+
+
+def test_queries_do_not_mind_that_others_unload(model_folder: str) -> None:
+    encoder = LocalEncoder(model_folder, [Library()])
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            for _ in range(500):
+                encoder.encode_query("q")
+        except BaseException as error:  # noqa: BLE001 - told to the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        encoder.unload()
+    assert failures == []
+
+
+def test_the_choice_outlasts_the_unloading(model_folder: str) -> None:
+    said: list[str] = []
+    first, otherwise = Library("no such processor"), Library()
+    encoder = LocalEncoder(model_folder, [first, otherwise], threads=2, say=said.append)
+    assert encoder.concurrency == 2
+    encoder.load()
+    assert (encoder.ready, encoder.concurrency) == (True, 1)
     encoder.unload()
     assert not encoder.ready
     encoder.load()
     assert encoder.ready
-    assert (first.loads, otherwise.loads, len(said)) == (1, 2, 1)
     encoder.set_threads(5)
-    assert (first.threads, otherwise.threads, encoder.ready) == (5, 5, False)
+    assert not encoder.ready
+    encoder.load()
+    assert (first.threads, otherwise.threads, len(said)) == ([2], [2, 2, 5], 1)

@@ -14,9 +14,10 @@ import trio
 
 from actors.messages import WorkerState
 from pyrite.cli import context
+from pyrite.config.settings import Settings
 from pyrite.embedding.worker import EmbeddingWorker
+from pyrite.encoders.remote.client import Timing
 from pyrite.encoders.remote.encoder import RemoteEncoder
-from pyrite.encoders.remote.options import Outside, RemoteOptions
 from pyrite.errors import ModelError
 from pyrite.search.query import Mode, SearchRequest
 from pyrite.search.service import SearchService
@@ -47,11 +48,10 @@ def server() -> Iterator[EmbeddingServer]:
 
 @pytest.fixture
 def encoder(server: EmbeddingServer) -> Iterator[RemoteEncoder]:
-    async def at_once(_: float) -> None:
-        await trio.lowlevel.checkpoint()
-
-    options = RemoteOptions(url=server.url, model="served", key=KEY, batch=4)
-    made = RemoteEncoder(options, Outside(sleep=at_once))
+    settings = Settings(
+        home=Path.cwd(), model="served", remote_url=server.url, remote_key=KEY, remote_batch=4
+    )
+    made = RemoteEncoder(settings, Timing(wait=lambda event, _: event.is_set()))
     yield made
     made.unload()
 
@@ -139,6 +139,21 @@ async def test_a_worker_that_serves_says_why_it_waits(
                 await trio.sleep(0.001)
         assert "does not accept the key (401)" in str(worker.statistics().reason)
         worker.stop()
+    assert queue(product) == [("pending", 0, 1)]
+
+
+async def test_a_stop_does_not_wait_for_a_server_that_does_not_answer(
+    product: Product, server: EmbeddingServer, encoder: RemoteEncoder
+) -> None:
+    fill(product, 1)
+    server.answering = lambda _: Reply(never=True)
+    worker = EmbeddingWorker(product.storage, encoder, product.tuned(grace_s=0.0))
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            while not server.asked:  # noqa: ASYNC110 - another thread's doing
+                await trio.sleep(0.001)
+            worker.stop()
     assert queue(product) == [("pending", 0, 1)]
 
 

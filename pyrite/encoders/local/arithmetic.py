@@ -1,4 +1,4 @@
-"""The ways to compute a model's vectors, the promise each must keep, and who may try which.
+"""Inference precisions: number formats to compute with, and the accuracy that each must keep.
 
 Thirty-two-bit floats are the truth. Sixteen-bit ones are weighed only where the processor
 computes with them natively: emulated, they are slower and no better. Eight-bit whole numbers
@@ -16,7 +16,7 @@ from typing import Literal
 Precision = Literal["exact", "fast"]
 
 #: The least cosine to the float32 vector that any text may have.
-PROMISES: dict[Precision, float] = {"exact": 0.9999, "fast": 0.99}
+LEAST_COSINE: dict[Precision, float] = {"exact": 0.9999, "fast": 0.99}
 
 #: Numbers that share one scale when activations become eight-bit. The least cosine of the sample
 #: was 0.9945 for 32 and 64, 0.991 for 128 and 0.981 for 384, at much the same speed from 64 on.
@@ -29,19 +29,19 @@ class Arithmetic:
 
     name: str
     #: Weights as eight-bit whole numbers, activations too while they are multiplied.
-    whole: bool = False
+    int8: bool = False
     #: OpenVINO's name of the type that everything else is computed in.
-    floats: str = "f32"
+    float_type: str = "f32"
     #: What OpenVINO must say that the processor can do natively.
-    needs: str = "FP32"
+    capability: str = "FP32"
 
     def properties(self, threads: int, streams: int) -> dict[str, str]:
         """What OpenVINO is told when it compiles or imports the model."""
         return {
-            "INFERENCE_PRECISION_HINT": self.floats,
+            "INFERENCE_PRECISION_HINT": self.float_type,
             "INFERENCE_NUM_THREADS": str(threads),
             "NUM_STREAMS": str(streams),
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(_GROUP if self.whole else 0),
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": str(_GROUP if self.int8 else 0),
             # Two processes with threads pinned to the same cores would wait for each other.
             "ENABLE_CPU_PINNING": "NO",
         }
@@ -50,12 +50,12 @@ class Arithmetic:
 FLOAT32 = Arithmetic("float32")
 _EXACT = (
     FLOAT32,
-    Arithmetic("bfloat16", floats="bf16", needs="BF16"),
-    Arithmetic("float16", floats="f16", needs="FP16"),
+    Arithmetic("bfloat16", float_type="bf16", capability="BF16"),
+    Arithmetic("float16", float_type="f16", capability="FP16"),
 )
 _FAST = (
-    Arithmetic("int8", whole=True, needs="INT8"),
-    Arithmetic("int8 and bfloat16", whole=True, floats="bf16", needs="BF16"),
+    Arithmetic("int8", int8=True, capability="INT8"),
+    Arithmetic("int8 and bfloat16", int8=True, float_type="bf16", capability="BF16"),
 )
 ARITHMETICS = {each.name: each for each in (*_EXACT, *_FAST)}
 
@@ -63,7 +63,7 @@ ARITHMETICS = {each.name: each for each in (*_EXACT, *_FAST)}
 def candidates(precision: Precision, capabilities: Collection[str]) -> list[Arithmetic]:
     """What to try on a processor with these capabilities, float32 first."""
     wanted = (*_EXACT, *_FAST) if precision == "fast" else _EXACT
-    return [each for each in wanted if each.needs in capabilities or each is FLOAT32]
+    return [each for each in wanted if each.capability in capabilities or each is FLOAT32]
 
 
 #: Calls of the encoder that do well at a time: while one ends, or is made into tokens, the other

@@ -134,18 +134,10 @@ def main(source: str, window: str, folder: str) -> None:
     """Convert; a model that cannot be converted leaves only the reason."""
     try:
         convert(Path(source), int(window), Path(folder))
-    except (
-        NotConvertibleError,
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (OSError, MemoryError):
+        # May be over the next time, and is not remembered.
+        raise
+    except Exception as error:  # noqa: BLE001 - of a model that it does not know, a library raises anything
         for left in Path(folder).iterdir():
             left.unlink()
         (Path(folder) / REFUSED).write_text(f"{error}", encoding="utf-8")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pyrite.encoders.local.encoder import unit_vectors
 from pyrite.encoders.local.model_files import read_tokenizer
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Runner:
             call.finish()
         finally:
             call.close()
-        return _unit(np.stack([call.rows[index] for index in range(len(texts))]))
+        return unit_vectors(np.stack([call.rows[index] for index in range(len(texts))]))
 
     def _encode(self, texts: Sequence[str]) -> list[Encoding]:
         prompt = self._meta.document_prompt
@@ -128,7 +129,7 @@ class Runner:
         with self._single:
             self._request.infer(self._features([encoding]))
             row = self._request.get_output_tensor(0).data.copy()
-        vector: Matrix = _unit(row)[0]
+        vector: Matrix = unit_vectors(row)[0]
         return vector
 
     def _features(self, encodings: Sequence[Encoding]) -> dict[str, npt.NDArray[np.int64]]:
@@ -191,9 +192,3 @@ class _Call:
         self.rows.update(zip(batch, request.get_output_tensor(0).data.copy(), strict=True))
         self._under_way.popleft()
         return request
-
-
-def _unit(rows: Matrix) -> Matrix:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Matrix = np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
-    return scaled

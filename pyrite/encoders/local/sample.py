@@ -1,4 +1,4 @@
-"""Texts that a way of computing must get right before it is used: of every length, and odd."""
+"""Sample texts for measuring the accuracy of a model: of every length, and odd ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder on the sentence-transformers library.
+"""The sentence-transformers library as a backend, and whether it has a graphics processor.
 
 The library is imported when the model is first needed, and only then: importing it takes
 seconds and hundreds of megabytes.
@@ -6,143 +6,49 @@ seconds and hundreds of megabytes.
 
 from __future__ import annotations
 
-import math
-import threading
-from collections.abc import Sequence
+import ctypes
+import sys
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
-from actors.messages import Vector
 from actors.packing import BatchLimits
-from pyrite.encoders.local.arithmetic import PROMISES
-from pyrite.encoders.local.model_files import ModelFiles, find
+from pyrite.encoders.local.arithmetic import LEAST_COSINE, Precision
+from pyrite.encoders.local.encoder import LoadedModel, unit_vectors
+from pyrite.encoders.local.model_files import ModelFiles
 from pyrite.encoders.local.sample import sample_texts
 from pyrite.errors import ModelError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from sentence_transformers import SentenceTransformer
-    from tokenizers import Tokenizer
 
+    from pyrite.encoders.local.encoder import Matrix
 
 #: What keeps a graphics processor busy.
 _LARGE_CALLS = BatchLimits(texts=128, tokens=128 * 256)
 
+#: NVIDIA's driver, by the platform.
+_DRIVER = {"linux": "libcuda.so.1", "win32": "nvcuda.dll"}
 
-class SentenceTransformerEncoder:
-    """One sentence-transformers model; see :class:`pyrite.encoders.protocol.TextEncoder`."""
 
-    def __init__(self, model: str, *, threads: int = 0) -> None:
-        self._wanted = model
-        self._threads = threads
-        #: What the library takes when it is left to it; known once that is imported.
+class SentenceTransformersBackend:
+    """Computes as the library does; its vectors keep the promise of either precision."""
+
+    def __init__(self) -> None:
+        #: Threads that the library takes when it is left to it; known once that is imported.
         self._usual_threads: int | None = None
-        self._files: ModelFiles | None = None
-        self._fingerprint: str | None = None
-        self._model: SentenceTransformer | None = None
-        self._loading = threading.Lock()
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._wanted
-
-    @property
-    def window(self) -> int:
-        """How many tokens of a text the model reads."""
-        return self._found().window()
-
-    def tokenizer(self) -> Tokenizer:
-        """What makes the model's tokens of a text."""
-        return self._found().tokenizer()
-
-    @property
-    def ready(self) -> bool:
-        """Whether the model is loaded."""
-        return self._model is not None
-
-    def fingerprint(self) -> str:
-        """What tells this model's embeddings from any other's; computed once."""
-        if self._fingerprint is None:
-            self._fingerprint = self._found().fingerprint()
-        return self._fingerprint
-
-    def load(self) -> None:
-        """Import the library and load the model, once.
+    def load(
+        self, files: ModelFiles, fingerprint: str, precision: Precision, threads: int
+    ) -> LoadedModel:
+        """Import the library and load the model.
 
         Raises:
             ModelError: it cannot be loaded.
         """
-        self._loaded()
-
-    def unload(self) -> None:
-        """Let go of the model; a call that is under way in another thread ends with it."""
-        with self._loading:
-            self._model = None
-
-    @property
-    def concurrency(self) -> int:
-        """One call at a time: each uses all threads that there are."""
-        return 1
-
-    @property
-    def call_limits(self) -> BatchLimits:
-        """How large the calls are that encode fastest: on a graphics processor, large ones."""
-        model = self._model
-        return BatchLimits() if model is None or on_processor(model) else _LARGE_CALLS
-
-    def set_threads(self, threads: int) -> None:
-        """Encode with so many threads from the next call on."""
-        with self._loading:
-            self._threads = threads
-            self._model = None
-
-    def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """One unit-length float32 vector of shape (dimension,) for each text.
-
-        Raises:
-            ModelError: the model cannot be loaded.
-            ValueError: a vector is not finite.
-        """
-        return list(self._encode(texts, query=False))
-
-    def encode_query(self, text: str) -> Vector:
-        """The embedding of a search query."""
-        vector: Vector = self._encode([text], query=True)[0]
-        return vector
-
-    def _encode(self, texts: Sequence[str], *, query: bool) -> npt.NDArray[np.float32]:
-        """float32, shape (texts, dimension)."""
-        model = self._loaded()
-        # Models that were trained with a prompt for each side get it here.
-        encode = model.encode_query if query else model.encode_document
-        matrix = unit_vectors(
-            encode(
-                list(texts),
-                batch_size=len(texts),
-                show_progress_bar=False,
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-            )
-        )
-        if not math.isfinite(float(matrix.sum())):
-            raise ValueError(f"the model {self.name} gave a vector that is not finite")
-        return matrix
-
-    def _loaded(self) -> SentenceTransformer:
-        with self._loading:
-            if self._model is None:
-                self._model = self._load()
-            return self._model
-
-    def _found(self) -> ModelFiles:
-        if self._files is None:
-            self._files = find(self._wanted)
-        return self._files
-
-    def _load(self) -> SentenceTransformer:
-        path = self._found().path
+        del fingerprint, precision
         try:
             import torch  # noqa: PLC0415
             from sentence_transformers import SentenceTransformer  # noqa: PLC0415
@@ -151,24 +57,50 @@ class SentenceTransformerEncoder:
             logging.disable_progress_bar()
             if self._usual_threads is None:
                 self._usual_threads = torch.get_num_threads()
-            threads = self._threads or self._usual_threads
+            threads = threads or self._usual_threads
             if threads != torch.get_num_threads():
                 torch.set_num_threads(threads)
-            model = SentenceTransformer(str(path), local_files_only=True)
-            return model if on_processor(model) else halved(model)
+            model = SentenceTransformer(str(files.path), local_files_only=True)
+            return loaded(model if on_processor(model) else halved(model))
         except (ImportError, OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"the model {self.name} cannot be loaded: {error}") from error
+            raise ModelError(f"the model {files.name} cannot be loaded: {error}") from error
 
 
-def unit_vectors(found: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """What the library computed, as float32 of unit length, shape (texts, dimension)."""
-    import numpy as np  # noqa: PLC0415 - commands that do not encode should not pay for it
+def loaded(model: SentenceTransformer) -> LoadedModel:
+    """The library's model as an encoder uses it."""
+    # Models that were trained with a prompt for each side get it here.
+    documents = partial(_encode, model.encode_document)
+    query = partial(_encode, model.encode_query)
+    # One call at a time: each uses all threads that there are.
+    limits = BatchLimits() if on_processor(model) else _LARGE_CALLS
+    return LoadedModel(documents, lambda text: query([text])[0], 1, limits)
 
-    rows = np.asarray(found, np.float32)
+
+def _encode(encode: Callable[..., Any], texts: Sequence[str]) -> Matrix:
+    """float32, shape (texts, dimension), unit length."""
+    rows = encode(
+        list(texts),
+        batch_size=len(texts),
+        show_progress_bar=False,
+        normalize_embeddings=True,
+        convert_to_numpy=True,
+    )
     # With half as many bits, the library's own unit is some thousandths off.
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):  # what is infinite becomes no number
-        return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)
+    return unit_vectors(rows)
+
+
+@cache
+def cuda_at_hand() -> bool:
+    """Whether NVIDIA's driver sees a device that the installed torch could use; imports nothing."""
+    try:
+        if "+cpu" in version("torch"):
+            return False
+        driver = ctypes.CDLL(_DRIVER[sys.platform])
+        count = ctypes.c_int()
+        found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    except (KeyError, OSError, AttributeError, PackageNotFoundError):
+        return False
+    return found and count.value > 0
 
 
 def on_processor(model: SentenceTransformer) -> bool:
@@ -185,4 +117,4 @@ def halved(model: SentenceTransformer) -> SentenceTransformer:
         for each in (model, half)
     )
     # Not a number is no promise kept, either.
-    return half if float((truth * found).sum(axis=1).min()) >= PROMISES["exact"] else model
+    return half if float((truth * found).sum(axis=1).min()) >= LEAST_COSINE["exact"] else model

@@ -1,5 +1,4 @@
 """The encoder that asks a server with OpenAI's embeddings API.
 
-May use: the encoder protocol, the settings of the connection, an HTTP client. Used through
-`encoders.choose` alone.
+May use: the encoder protocol, the settings, an HTTP client. Used through `encoders.choose` alone.
 """

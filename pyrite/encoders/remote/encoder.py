@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
+import re
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from actors.messages import Vector
 from actors.packing import BatchLimits
 from actors.ports import RefusedTextError
-from pyrite.encoders.remote.failures import Failure, Kind, Persistence
-from pyrite.encoders.remote.key import read_key
-from pyrite.encoders.remote.options import Outside, RemoteOptions
-from pyrite.encoders.remote.requests import Asking, ResponseDescription, TextFailedError
-from pyrite.encoders.remote.session import Session
+from pyrite.config.endpoint import base_url
+from pyrite.config.settings import Settings
+from pyrite.encoders.local.model_files import DEFAULT_MODEL, find, read_tokenizer
+from pyrite.encoders.remote.client import Client, Timing
+from pyrite.encoders.remote.requests import EmbeddingCall, TextFailedError
+from pyrite.encoders.remote.responses import Failure, FailureKind, RetryPolicy
 from pyrite.errors import ModelError
 
 if TYPE_CHECKING:
@@ -43,41 +43,42 @@ _MARGIN = 0.75
 #: words, and need not wait each time until a server that is away has not answered.
 _QUERIES_REST_S = 5.0
 
-_FOR_DOCUMENTS = Persistence()
+_FOR_DOCUMENTS = RetryPolicy()
 #: Queries are waited for by somebody: one more try, and soon.
-_FOR_QUERIES = Persistence(tries=2, base_s=0.2, hurry=True)
+_FOR_QUERIES = RetryPolicy(tries=2, base_s=0.2, interactive=True)
 
 #: The server divides its time by itself, so what counts is only that there be enough for it.
 _TOKENS_PER_CALL = 2**20
+
+#: What can stand in a header; a key that holds anything else was copied wrongly.
+_KEY = re.compile(r"[\x21-\x7e]+")
+#: No key is longer; a file that is, is another file. In bytes.
+_LONGEST_KEY = 2**14
 
 
 class RemoteEncoder:
     """A model behind a server; see :class:`pyrite.encoders.protocol.TextEncoder`."""
 
-    def __init__(self, options: RemoteOptions, outside: Outside | None = None) -> None:
-        self._options = options
-        self._outside = outside or Outside()
-        self._session: Session | None = None
-        self._users = 0
-        #: Ends the session when nobody has this encoder any more.
-        self._closing: weakref.finalize[[], RemoteEncoder] | None = None
-        self._lock = threading.Lock()
-        self._dimension: int | None = None
-        self._batch = options.batch
-        self._tokenizer: Tokenizer | None = None
+    #: There is nothing to load here.
+    ready = True
+    #: A call divides its texts among several requests itself.
+    concurrency = 1
+
+    def __init__(self, settings: Settings, timing: Timing | None = None) -> None:
+        self._settings = settings
+        self._url = base_url(settings.remote_url)
+        self._timing = timing or Timing()
+        self._client = Client(self._url, settings.remote_concurrency, self._timing)
+        # Nobody may have told it to unload before it is forgotten.
+        weakref.finalize(self, self._client.close_idle)
+        #: The model's name, as the server is told it.
+        self.name = settings.model
+        #: How many numbers a vector has, once one has come or was expected.
+        self.dimension: int | None = None
+        self._batch = settings.remote_batch
         #: Before this, by the clock: nothing is sent, and no query is.
         self._rest_until = self._queries_rest_until = -float("inf")
         self._last_reason = ""
-
-    @property
-    def name(self) -> str:
-        """The model's name, as the server is told it."""
-        return self._options.model
-
-    @property
-    def ready(self) -> bool:
-        """Always: there is nothing to load here."""
-        return True
 
     def fingerprint(self) -> str:
         """What tells these embeddings from others, as far as it can be known from here.
@@ -85,18 +86,20 @@ class RemoteEncoder:
         The server's address is not part of it: a model stays what it is when it moves. Nor is
         the prefix of queries, which no stored embedding depends on.
         """
-        options = self._options
-        parts = [options.model, options.document_prefix, options.revision]
+        settings = self._settings
+        parts = [settings.model, settings.remote_document_prefix, settings.remote_revision]
         return f"remote-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
     @property
     def window(self) -> int:
         """How many tokens, of those that :meth:`tokenizer` makes, a text may have."""
-        options = self._options
-        most = options.window if options.tokenizer else int(options.window * _MARGIN)
-        if options.document_prefix:
-            encoding = self.tokenizer().encode(options.document_prefix, add_special_tokens=False)
-            most -= len(encoding)
+        settings = self._settings
+        most = settings.remote_window
+        if not settings.remote_tokenizer:
+            most = int(most * _MARGIN)
+        if settings.remote_document_prefix:
+            prefix = settings.remote_document_prefix
+            most -= len(self.tokenizer().encode(prefix, add_special_tokens=False))
         return most
 
     def tokenizer(self) -> Tokenizer:
@@ -105,32 +108,30 @@ class RemoteEncoder:
         Raises:
             ModelError: it cannot be read.
         """
-        if self._tokenizer is None:
-            self._tokenizer = read_tokenizer_at(self._options.tokenizer)
         return self._tokenizer
 
-    @property
-    def concurrency(self) -> int:
-        """One call at a time: it divides its texts among several requests itself."""
-        return 1
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        path = self._settings.remote_tokenizer_path
+        if path is None:
+            return find(DEFAULT_MODEL).tokenizer()
+        try:
+            return read_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+        except ValueError as error:
+            raise ModelError(f"the setting `remote_tokenizer` cannot be used: {error}") from error
 
     @property
     def call_limits(self) -> BatchLimits:
         """As many texts as all requests at a time hold."""
-        texts = self._options.batch * self._options.concurrency
+        texts = self._settings.remote_batch * self._settings.remote_concurrency
         return BatchLimits(texts=texts, tokens=_TOKENS_PER_CALL)
 
     def set_threads(self, threads: int) -> None:
         """Nothing: the server's threads are its own."""
 
-    @property
-    def dimension(self) -> int | None:
-        """How many numbers a vector has, once one has come or was expected."""
-        return self._dimension
-
     def expect(self, dimension: int | None) -> None:
         """Refuse vectors of any other dimension; None where any will do."""
-        self._dimension = dimension
+        self.dimension = dimension
 
     def load(self) -> None:
         """See that the server can be reached, takes the key and knows the model.
@@ -138,13 +139,11 @@ class RemoteEncoder:
         Raises:
             ModelError: it does not.
         """
-        self._run(lambda asking: asking.probe())
+        self._run(EmbeddingCall.probe)
 
     def unload(self) -> None:
-        """Close the connections, once no call uses them; the next call makes new ones."""
-        with self._lock:
-            if not self._users:
-                self._close()
+        """Close the connections that no call uses; the next call makes new ones."""
+        self._client.close_idle()
 
     def encode(self, texts: Sequence[str]) -> Sequence[Vector]:
         """One unit-length float32 vector of shape (dimension,) for each text.
@@ -156,8 +155,8 @@ class RemoteEncoder:
         """
         if not texts:
             return []
-        prefixed = [self._options.document_prefix + text for text in texts]
-        return self._run(lambda asking: asking.documents(prefixed))
+        prefixed = [self._settings.remote_document_prefix + text for text in texts]
+        return self._run(lambda call: call.documents(prefixed))
 
     def encode_query(self, text: str) -> Vector:
         """The embedding of a search query.
@@ -165,91 +164,82 @@ class RemoteEncoder:
         Raises:
             ModelError: the server cannot be reached in time, or is not what it should be.
         """
-        if self._outside.clock() < self._queries_rest_until:
+        if self._timing.clock() < self._queries_rest_until:
             raise self._error(f"failed a moment ago: it {self._last_reason}")
-        text = self._options.query_prefix + self._clipped(text)
-        return self._run(lambda asking: asking.query(text), _FOR_QUERIES)
+        text = self._settings.remote_query_prefix + self._truncated(text)
+        return self._run(lambda call: call.query(text), _FOR_QUERIES)
 
-    def _clipped(self, text: str) -> str:
+    def _truncated(self, text: str) -> str:
         """As much of a query as the model surely reads."""
         # No tokenizer makes more tokens than there are bytes.
-        if len(text.encode()) <= self._options.window * _MARGIN:
+        if len(text.encode()) <= self._settings.remote_window * _MARGIN:
             return text
         most = self.window - self.tokenizer().num_special_tokens_to_add(is_pair=False)
         offsets = self.tokenizer().encode(text, add_special_tokens=False).offsets
         return text if len(offsets) <= most else text[: offsets[most][0]]
 
-    def _run(
-        self, ask: Callable[[Asking], Awaitable[T]], persistence: Persistence = _FOR_DOCUMENTS
-    ) -> T:
-        """Ask in the session's thread; what is nobody's fault but the server's is a ModelError."""
-        left = self._rest_until - self._outside.clock()
+    def _run(self, ask: Callable[[EmbeddingCall], T], policy: RetryPolicy = _FOR_DOCUMENTS) -> T:
+        """Ask; what is nobody's fault but the server's is a ModelError."""
+        left = self._rest_until - self._timing.clock()
         if left > 0:
             raise self._error(f"wants to be left alone for another {left:.0f} s")
-        key = read_key(self._options.key, self._options.key_file)
-        with self._in_session() as session:
-            told = ResponseDescription(self._options, key, persistence, self._dimension)
-            asking = Asking(session, told, self._outside, self._batch)
-            try:
-                found = session.run(partial(ask, asking))
-            except Failure as failure:
-                self._rest_after(failure, persistence)
-                # Another server may be there next, which takes more at a time.
-                self._batch = self._options.batch
-                # Without its cause, which refers to the request and so to the key.
-                raise self._error(failure.reason) from None
-            except (RefusedTextError, TextFailedError):
-                self._batch = asking.batch
-                raise
-        self._batch = asking.batch
-        self._dimension = asking.dimension
+        key = read_key(self._settings.remote_key, self._settings.remote_key_path)
+        shared = (self._client, self._settings, key, policy, self._timing)
+        call = EmbeddingCall(*shared, self._batch, self.dimension)
+        try:
+            found = ask(call)
+        except Failure as failure:
+            self._back_off(failure, policy)
+            # Another server may be there next, which takes more at a time.
+            self._batch = self._settings.remote_batch
+            # Without its cause, which refers to the request and so to the key.
+            raise self._error(failure.reason) from None
+        except (RefusedTextError, TextFailedError):
+            self._batch = call.batch
+            raise
+        self._batch = call.batch
+        self.dimension = call.dimension
         return found
 
-    def _rest_after(self, failure: Failure, persistence: Persistence) -> None:
+    def _back_off(self, failure: Failure, policy: RetryPolicy) -> None:
         """Leave the server alone for a while: for as long as it wants, or queries for a little."""
-        now = self._outside.clock()
+        now = self._timing.clock()
         self._last_reason = failure.reason
-        if failure.kind is Kind.BUSY and failure.rest_s:
-            self._rest_until = now + failure.rest_s
-        if persistence is _FOR_QUERIES and failure.kind is not Kind.REFUSED:
+        if failure.kind is FailureKind.BUSY and failure.retry_after_s:
+            self._rest_until = now + failure.retry_after_s
+        if policy is _FOR_QUERIES and failure.kind is not FailureKind.REFUSED:
             self._queries_rest_until = now + _QUERIES_REST_S
 
     def _error(self, reason: str) -> ModelError:
-        return ModelError(f"the embedding server {self._options.url} {reason}")
-
-    @contextmanager
-    def _in_session(self) -> Iterator[Session]:
-        """The session, which nobody closes meanwhile."""
-        with self._lock:
-            if self._session is None:
-                options = self._options
-                self._session = Session(options.concurrency, options.url, self._outside)
-                self._closing = weakref.finalize(self, self._session.stop)
-            session = self._session
-            self._users += 1
-        try:
-            yield session
-        finally:
-            with self._lock:
-                self._users -= 1
-
-    def _close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        return ModelError(f"the embedding server {self._url} {reason}")
 
 
-def read_tokenizer_at(path: Path | None) -> Tokenizer:
-    """The tokenizer in that file or folder, or the default model's.
+def read_key(given: str, path: Path | None) -> str:
+    """The key; empty where none is set. The messages of errors hold nothing of it.
+
+    Args:
+        given: the setting ``remote_key``, which goes first.
+        path: the setting ``remote_key_file``; read anew at each call, so that it may change.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: the file cannot be read, or what is set cannot be a key.
     """
-    from pyrite.encoders.local.model_files import DEFAULT_MODEL, find, read_tokenizer  # noqa: PLC0415
-
+    if given:
+        return _checked(given, "the setting `remote_key`")
     if path is None:
-        return find(DEFAULT_MODEL).tokenizer()
+        return ""
     try:
-        return read_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
-    except ValueError as error:
-        raise ModelError(f"the setting `remote_tokenizer` cannot be used: {error}") from error
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_KEY)
+    except OSError as error:
+        raise ModelError(
+            f"the file {path} of the setting `remote_key_file` cannot be read: {error.strerror}"
+        ) from None
+    return _checked(content.decode("latin-1"), f"the file {path} of `remote_key_file`")
+
+
+def _checked(text: str, where: str) -> str:
+    key = text.strip()
+    if not _KEY.fullmatch(key):
+        raise ModelError(f"{where} does not hold a key: one word of ASCII characters, and no more")
+    return key

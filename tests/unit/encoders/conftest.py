@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders.local import prepare
+from pyrite.encoders.local import openvino
+from pyrite.encoders.local.arithmetic import Precision
+from pyrite.encoders.local.encoder import LocalEncoder
 from pyrite.encoders.local.model_files import DEFAULT_MODEL
-from pyrite.encoders.local.openvino import OpenVinoEncoder
+from pyrite.encoders.local.openvino import OpenVinoBackend
 
 
 @pytest.fixture(scope="session")
@@ -20,14 +22,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+def openvino_encoder(cache: Path, precision: Precision = "exact") -> LocalEncoder:
+    """The default model by OpenVINO alone."""
+    backend = OpenVinoBackend(cache)
+    return LocalEncoder(DEFAULT_MODEL, [backend], precision=precision, cache=cache, threads=2)
+
+
 @pytest.fixture(scope="session")
-def encoder(cache: Path) -> OpenVinoEncoder:
+def encoder(cache: Path) -> LocalEncoder:
     """The default model, prepared in the shared cache; skips where OpenVINO is not installed."""
     if importlib.util.find_spec("openvino") is None:
         pytest.skip("OpenVINO is not installed")
-    made = OpenVinoEncoder(DEFAULT_MODEL, cache=cache, threads=2)
+    made = openvino_encoder(cache)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "_run", run_here)
+        patch.setattr(openvino, "_run", run_here)
         made.load()
     return made
 
@@ -41,7 +49,7 @@ def run_here(module: str, *arguments: str) -> None:
 
 
 @pytest.fixture
-def copied(encoder: OpenVinoEncoder, cache: Path, tmp_path: Path) -> Path:
+def copied(encoder: LocalEncoder, cache: Path, tmp_path: Path) -> Path:
     """A copy of the shared cache, to be damaged."""
     del encoder
     return Path(shutil.copytree(cache, tmp_path / "cache"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders.local import fingerprints
-from pyrite.encoders.local.fingerprints import fingerprint
+from pyrite.encoders.local import model_files
 from pyrite.encoders.local.model_files import ModelFiles
+from pyrite.encoders.local.model_files import cached_fingerprint as fingerprint
 from pyrite.errors import ModelError
 
 
@@ -26,7 +26,7 @@ def files(tmp_path: Path) -> ModelFiles:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files were changed long ago."""
-    monkeypatch.setattr(fingerprints.time, "time_ns", lambda now=time.time_ns: now() + 3600 * 10**9)
+    monkeypatch.setattr(model_files.time, "time_ns", lambda now=time.time_ns: now() + 3600 * 10**9)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from actors.packing import BatchLimits
 from pyrite.encoders.local import model_files
+from pyrite.encoders.local.encoder import LocalEncoder
 from pyrite.encoders.local.model_files import (
     DEFAULT_MODEL,
     DEFAULT_WEIGHTS_SHA256,
@@ -28,13 +29,19 @@ from pyrite.encoders.local.model_files import (
     find,
 )
 from pyrite.encoders.local.sentence_transformers import (
-    SentenceTransformerEncoder,
+    SentenceTransformersBackend,
     halved,
+    loaded,
     on_processor,
 )
 from pyrite.errors import ModelError
 
 WEIGHTS = "model.safetensors"
+
+
+def encoder_of(model: Path | str, threads: int = 0) -> LocalEncoder:
+    """One that uses the sentence-transformers library."""
+    return LocalEncoder(str(model), [SentenceTransformersBackend()], threads=threads)
 
 
 @pytest.fixture
@@ -267,10 +274,10 @@ def test_a_model_without_a_tokenizer_says_so(folder: Path) -> None:
 
 
 def test_an_encoder_knows_its_model_before_it_is_loaded(folder: Path) -> None:
-    encoder = SentenceTransformerEncoder(str(folder))
+    encoder = encoder_of(folder)
     assert (encoder.name, encoder.window, encoder.ready) == (str(folder), 128, False)
     assert encoder.fingerprint() == find(str(folder)).fingerprint()
-    missing = SentenceTransformerEncoder("/no/such/model")
+    missing = encoder_of("/no/such/model")
     with pytest.raises(ModelError, match="does not exist"):
         missing.fingerprint()
     with pytest.raises(ModelError, match="does not exist"):
@@ -340,6 +347,8 @@ class OnGraphics:
             np.array([1.0, off], np.float16 if self.is_half else np.float32), (len(texts), 1)
         )
 
+    encode_query = encode_document = encode
+
 
 @pytest.mark.parametrize(("error", "halves"), [(0.005, True), (0.05, False), (math.nan, False)])
 def test_a_graphics_processor_computes_with_half_the_bits_if_that_is_good_enough(
@@ -353,12 +362,11 @@ def test_a_graphics_processor_computes_with_half_the_bits_if_that_is_good_enough
 
 
 def test_on_a_graphics_processor_calls_are_large(folder: Path, library: Library) -> None:
-    encoder = SentenceTransformerEncoder(str(folder))
+    encoder = encoder_of(folder)
     assert encoder.call_limits == BatchLimits()
     encoder.load()
     assert encoder.call_limits == BatchLimits()
-    encoder._model = OnGraphics(0.0)  # type: ignore[assignment]
-    assert encoder.call_limits.texts == 128
+    assert loaded(OnGraphics(0.0)).call_limits.texts == 128  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -367,7 +375,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
 
 
 def test_a_model_is_loaded_once_when_it_is_first_needed(folder: Path, library: Library) -> None:
-    encoder = SentenceTransformerEncoder(str(folder), threads=3)
+    encoder = encoder_of(folder, threads=3)
     assert library.loaded == []
     vectors = encoder.encode(["a", "b"])
     assert [(v.dtype, v.tolist()) for v in vectors] == [(np.float32, [0.5] * 4)] * 2
@@ -383,7 +391,7 @@ def test_a_model_is_loaded_once_when_it_is_first_needed(folder: Path, library: L
 def test_threads_are_left_to_the_library_unless_they_are_set(
     folder: Path, library: Library
 ) -> None:
-    SentenceTransformerEncoder(str(folder)).load()
+    encoder_of(folder).load()
     assert library.threads == []
 
 
@@ -393,7 +401,7 @@ def test_threads_are_left_to_the_library_unless_they_are_set(
 def test_a_model_that_cannot_be_loaded_says_why_and_is_tried_again(
     folder: Path, library: Library, error: Exception
 ) -> None:
-    encoder = SentenceTransformerEncoder(str(folder))
+    encoder = encoder_of(folder)
     library.error = error
     with pytest.raises(ModelError, match=r"the model .*model cannot be loaded: ."):
         encoder.encode(["a"])
@@ -408,4 +416,4 @@ def test_a_vector_that_is_not_finite_is_the_texts_failure(
 ) -> None:
     library.value = value
     with pytest.raises(ValueError, match="gave a vector that is not finite"):
-        SentenceTransformerEncoder(str(folder)).encode(["a"])
+        encoder_of(folder).encode(["a"])

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders.local.openvino import OpenVinoEncoder
+from pyrite.encoders.local.encoder import LocalEncoder
 
 _BOTH = """
 import sys
 from pathlib import Path
 from pyrite.encoders.native import import_usearch
 import_usearch()
-from pyrite.encoders.local.openvino import OpenVinoEncoder
-from pyrite.encoders.local.model_files import DEFAULT_MODEL
-encoder = OpenVinoEncoder(DEFAULT_MODEL, cache=Path(sys.argv[1]), threads=2, say=print)
+from pyrite.config.settings import Settings
+from pyrite.encoders.choose import encoder_of
+encoder = encoder_of(Settings(home=Path(), threads=2, cache=sys.argv[1]), print)
 assert len(encoder.encode_query("a query")) == 384
 """
 
@@ -26,7 +26,7 @@ assert len(encoder.encode_query("a query")) == 384
 @pytest.mark.model
 @pytest.mark.xdist_group("model")
 @pytest.mark.xdist_group("model")
-def test_a_model_is_loaded_after_the_graphs_library(encoder: OpenVinoEncoder, cache: Path) -> None:
+def test_a_model_is_loaded_after_the_graphs_library(encoder: LocalEncoder, cache: Path) -> None:
     """The other way round, OpenVINO raises an error that says nothing."""
     assert encoder.ready
     command = [sys.executable, "-c", _BOTH, str(cache)]
@@ -48,7 +48,7 @@ def test_without_openvino_the_graphs_library_stands_alone() -> None:
 @pytest.mark.model
 @pytest.mark.xdist_group("model")
 @pytest.mark.xdist_group("model")
-def test_the_converter_can_be_had_after_the_library_without_it(encoder: OpenVinoEncoder) -> None:
+def test_the_converter_can_be_had_after_the_library_without_it(encoder: LocalEncoder) -> None:
     assert encoder.ready
     code = (
         "from pyrite.encoders.native import import_openvino as get; import sys;"

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyrite.encoders.local import convert, prepare, sealed
+from pyrite.encoders.local import atomic_folder, convert, openvino
 from pyrite.encoders.local.calibrate import COMPILED, Choice
 from pyrite.encoders.local.convert import REFUSED, NotConvertibleError, _meta, _prompt
+from pyrite.encoders.local.encoder import LocalEncoder
 from pyrite.encoders.local.model_files import DEFAULT_MODEL, find
-from pyrite.encoders.local.openvino import OpenVinoEncoder
 from pyrite.encoders.local.openvino_runtime import META, Runner
-from pyrite.encoders.local.sentence_transformers import SentenceTransformerEncoder
-from tests.unit.encoders.conftest import run_here
+from pyrite.encoders.local.sentence_transformers import SentenceTransformersBackend
+from tests.unit.encoders.conftest import openvino_encoder, run_here
 
 pytestmark = [pytest.mark.model, pytest.mark.xdist_group("model")]
 
@@ -30,8 +30,9 @@ HANDBOOK = Path(__file__).parents[3] / "pyrite" / "handbook"
 ALONE = """
 import sys
 from pathlib import Path
-from pyrite.encoders.choose import make_encoder
-encoder = make_encoder("all-MiniLM-L6-v2", threads=2, cache=Path(sys.argv[1]), say=print)
+from pyrite.config.settings import Settings
+from pyrite.encoders.choose import encoder_of
+encoder = encoder_of(Settings(home=Path(), threads=2, cache=sys.argv[1]), print)
 assert not {"openvino", "numpy.linalg", "tokenizers"} <= set(sys.modules)
 vector = encoder.encode_query("what is a claim?")
 print(len(vector), [name for name in sys.argv[2:] if name in sys.modules])
@@ -68,18 +69,18 @@ def run_alone(cache: Path, *watched: str) -> str:
     return done.stdout
 
 
-def test_the_promise(encoder: OpenVinoEncoder) -> None:
+def test_the_promise(encoder: LocalEncoder) -> None:
     given = texts()
     vectors = encoder.encode(given)
     assert all(v.dtype == np.float32 and v.shape == (384,) for v in vectors)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    library = SentenceTransformerEncoder(DEFAULT_MODEL)
+    library = LocalEncoder(DEFAULT_MODEL, [SentenceTransformersBackend()])
     assert cosines(vectors, library.encode(given)).min() >= 0.9999
     query = "what happens when a process dies?"
     assert encoder.encode_query(query) @ library.encode_query(query) >= 0.9999
 
 
-def test_a_vector_does_not_depend_on_its_batch(encoder: OpenVinoEncoder) -> None:
+def test_a_vector_does_not_depend_on_its_batch(encoder: LocalEncoder) -> None:
     given = texts()
     alone = [encoder.encode([text])[0] for text in given]
     assert cosines(alone, encoder.encode(given)).min() >= 0.9999
@@ -87,7 +88,7 @@ def test_a_vector_does_not_depend_on_its_batch(encoder: OpenVinoEncoder) -> None
     assert encoder.encode([]) == []
 
 
-def test_only_the_window_is_read(encoder: OpenVinoEncoder) -> None:
+def test_only_the_window_is_read(encoder: LocalEncoder) -> None:
     tokenizer = encoder.tokenizer()
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -101,15 +102,15 @@ def test_only_the_window_is_read(encoder: OpenVinoEncoder) -> None:
     assert shorter @ whole < 0.999999
 
 
-def test_prompts_are_put_before(encoder: OpenVinoEncoder, copied: Path, tmp_path: Path) -> None:
+def test_prompts_are_put_before(encoder: LocalEncoder, copied: Path, tmp_path: Path) -> None:
     (folder,) = (path.parent for path in copied.glob(f"models/*/{META}"))
     meta = json.loads((folder / META).read_text())
     assert (meta["document_prompt"], meta["query_prompt"]) == ("", "")
     prompted = shutil.copytree(folder, tmp_path / "prompted")
     meta |= {"document_prompt": "passage: ", "query_prompt": "query: "}
     (prompted / META).write_text(json.dumps(meta))
-    assert encoder._runner is not None
-    library = Runner(encoder._runner._request.get_compiled_model(), prompted, 1)
+    runner = encoder._loaded().query.__self__  # type: ignore[attr-defined]
+    library = Runner(runner._request.get_compiled_model(), prompted, 1)
     plain = encoder.encode(["passage: cats", "query: cats"])
     assert library.documents(["cats"])[0] @ plain[0] >= 0.999999
     assert library.query("cats") @ plain[1] >= 0.999999
@@ -184,7 +185,7 @@ def test_other_kinds_of_models_are_refused(tmp_path: Path, monkeypatch: pytest.M
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(REFUSED, "why")]
 
 
-def test_a_prepared_model_needs_no_torch(encoder: OpenVinoEncoder, cache: Path) -> None:
+def test_a_prepared_model_needs_no_torch(encoder: LocalEncoder, cache: Path) -> None:
     assert encoder.ready
     watched = ("torch", "sentence_transformers", "transformers", "openvino_telemetry", "filelock")
     assert run_alone(cache, *watched) == "384 []\n"
@@ -203,20 +204,20 @@ def test_damage_is_mended_once_by_two_processes(copied: Path) -> None:
     said = [each.communicate(timeout=120)[0] for each in both]
     assert all(each.endswith("384 []\n") for each in said)
     assert sum("fitting" in each for each in said) == 1
-    assert sealed.intact(blob.parent)
+    assert atomic_folder.intact(blob.parent)
 
 
 def test_fast_is_another_fingerprint_and_near(
-    encoder: OpenVinoEncoder, cache: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: LocalEncoder, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "_run", run_here)
-    fast = OpenVinoEncoder(DEFAULT_MODEL, cache=cache, precision="fast", threads=2)
+    monkeypatch.setattr(openvino, "_run", run_here)
+    fast = openvino_encoder(cache, "fast")
     assert encoder.fingerprint() == find(DEFAULT_MODEL).fingerprint()
     assert fast.fingerprint() == f"{encoder.fingerprint()}+fast"
     assert cosines(fast.encode(texts()), encoder.encode(texts())).min() >= 0.99
 
 
-def test_the_choice_says_why(encoder: OpenVinoEncoder, cache: Path) -> None:
+def test_the_choice_says_why(encoder: LocalEncoder, cache: Path) -> None:
     assert encoder.ready
     (blob,) = cache.glob(f"models/*-exact-2/{COMPILED}")
     choice = Choice.read(blob.parent)
@@ -227,12 +228,12 @@ def test_the_choice_says_why(encoder: OpenVinoEncoder, cache: Path) -> None:
 
 
 def test_a_vector_that_is_not_finite_is_refused(
-    encoder: OpenVinoEncoder, monkeypatch: pytest.MonkeyPatch
+    encoder: LocalEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = np.full((1, 384), np.nan, np.float32)
     monkeypatch.setattr(
         encoder,
-        "_runner",
+        "_model",
         SimpleNamespace(documents=lambda _: bad, query=lambda _: bad[0]),
     )
     with pytest.raises(ValueError, match="not finite"):

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actors.packing import BatchLimits
+from pyrite.config.settings import Settings
 from pyrite.encoders import choose
-from pyrite.encoders.choose import FastestEncoder, make_encoder
-from pyrite.encoders.local import cuda, prepare
+from pyrite.encoders.choose import encoder_of
+from pyrite.encoders.local import openvino
+from pyrite.encoders.local import sentence_transformers as library
 from pyrite.encoders.local.calibrate import Choice
 from pyrite.encoders.local.convert import REFUSED
+from pyrite.encoders.local.encoder import LoadedModel, LocalEncoder, NotPreparedError
 from pyrite.encoders.local.model_files import ModelFiles
 from pyrite.encoders.local.openvino_runtime import META, TOKENIZER
-from pyrite.encoders.local.prepare import NotPreparedError
+from pyrite.encoders.local.sentence_transformers import cuda_at_hand
 from pyrite.errors import ModelError
 
 
@@ -47,8 +51,8 @@ class Steps:
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     made = Steps()
     core = SimpleNamespace(get_property=lambda _, name: name)
-    monkeypatch.setattr(prepare, "_run", made)
-    monkeypatch.setattr(prepare, "import_openvino", lambda: SimpleNamespace(Core=lambda: core))
+    monkeypatch.setattr(openvino, "_run", made)
+    monkeypatch.setattr(openvino, "import_openvino", lambda: SimpleNamespace(Core=lambda: core))
     return made
 
 
@@ -62,14 +66,14 @@ def say(_: str) -> None:
 
 
 def both(files: ModelFiles, folder: Path) -> Choice:
-    prepare.converted(files, folder, say)
-    return prepare.fitted(files, folder, "exact", 2, say)[1]
+    openvino.converted(files, folder, say)
+    return openvino.fitted(files, folder, "exact", 2, say)[1]
 
 
 def test_is_done_once(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
     said: list[str] = []
-    prepare.converted(files, tmp_path / "c" / "k", said.append)
-    assert prepare.fitted(files, tmp_path / "c" / "k", "exact", 2, said.append)[1] == steps.choice
+    openvino.converted(files, tmp_path / "c" / "k", said.append)
+    assert openvino.fitted(files, tmp_path / "c" / "k", "exact", 2, said.append)[1] == steps.choice
     assert [line.split()[0] for line in said] == ["preparing", "fitting"]
     assert both(files, tmp_path / "c" / "k") == steps.choice
     assert steps.run == ["convert", "calibrate"]
@@ -78,7 +82,7 @@ def test_is_done_once(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
 def test_each_setting_is_fitted_by_itself(steps: Steps, files: ModelFiles, tmp_path: Path) -> None:
     both(files, tmp_path / "k")
     for precision, threads in (("exact", 1), ("fast", 2), ("exact", 2)):
-        prepare.fitted(files, tmp_path / "k", precision, threads, say)  # type: ignore[arg-type]
+        openvino.fitted(files, tmp_path / "k", precision, threads, say)  # type: ignore[arg-type]
     assert steps.run == ["convert", "calibrate", "calibrate", "calibrate"]
 
 
@@ -97,7 +101,7 @@ def test_damaged_weights_are_noticed_when_they_are_needed(
     (tmp_path / "k" / "model.bin").write_text("other")
     both(files, tmp_path / "k")
     assert steps.run == ["convert", "calibrate"]
-    prepare.fitted(files, tmp_path / "k", "fast", 2, say)
+    openvino.fitted(files, tmp_path / "k", "fast", 2, say)
     assert steps.run == ["convert", "calibrate", "convert", "calibrate"]
 
 
@@ -105,7 +109,7 @@ def test_a_refusal_is_remembered(steps: Steps, files: ModelFiles, tmp_path: Path
     steps.refused = "it consists of Router"
     for _ in range(2):
         with pytest.raises(NotPreparedError, match="consists of Router"):
-            prepare.converted(files, tmp_path / "k", say)
+            openvino.converted(files, tmp_path / "k", say)
     assert steps.run == ["convert"]
 
 
@@ -122,31 +126,32 @@ def test_a_cache_that_cannot_be_written_is_said(
 ) -> None:
     (tmp_path / "c").write_text("a file")
     with pytest.raises(NotPreparedError, match="cannot be used"):
-        prepare.converted(files, tmp_path / "c" / "k", say)
+        openvino.converted(files, tmp_path / "c" / "k", say)
     assert steps.run == []
 
 
 def test_a_step_that_fails_is_said(files: ModelFiles, tmp_path: Path) -> None:
     with pytest.raises(NotPreparedError, match=r"no\.such.*ended with 1: .*No module named"):
-        prepare._run("no.such", "x")
+        openvino._run("no.such", "x")
     assert not files.path.joinpath("x").exists()
     assert tmp_path.exists()
 
 
 class Library:
-    """Stands in for the encoder on sentence-transformers."""
+    """Stands in for the sentence-transformers library."""
 
-    def __init__(self, model: str, *, threads: int) -> None:
-        self.name, self.threads, self.ready = model, threads, False
+    def load(self, *_: object) -> LoadedModel:
+        return LoadedModel(self.documents, self.query, 1, BatchLimits())
 
-    def load(self) -> None:
-        self.ready = True
+    def documents(self, texts: Sequence[str]) -> np.ndarray:
+        return np.ones((len(texts), 1), np.float32)
 
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return [np.ones(1, np.float32) for _ in texts]
-
-    def encode_query(self, text: str) -> np.ndarray:
+    def query(self, text: str) -> np.ndarray:
         return np.full(1, len(text), np.float32)
+
+
+def settings_of(folder: Path, **settings: Any) -> Settings:
+    return Settings(home=folder, cache="c", **{"model": str(folder / "m"), **settings})
 
 
 def test_without_openvino_the_library_encodes(
@@ -155,10 +160,9 @@ def test_without_openvino_the_library_encodes(
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.setattr(choose, "SentenceTransformerEncoder", Library)
+    monkeypatch.setattr(choose, "SentenceTransformersBackend", Library)
     said: list[str] = []
-    encoder = make_encoder(str(tmp_path / "m"), threads=3, cache=tmp_path / "c", say=said.append)
-    assert isinstance(encoder, FastestEncoder)
+    encoder = encoder_of(settings_of(tmp_path, threads=3), said.append)
     assert not encoder.ready
     encoder.load()
     encoder.load()
@@ -169,7 +173,7 @@ def test_without_openvino_the_library_encodes(
     (line,) = said
     assert "OpenVINO is not installed" in line
     assert encoder.fingerprint() == ModelFiles("m", tmp_path / "m").fingerprint()
-    fast = make_encoder(str(tmp_path / "m"), precision="fast", cache=tmp_path / "c")
+    fast = encoder_of(settings_of(tmp_path, precision="fast"), said.append)
     assert fast.fingerprint() == f"{encoder.fingerprint()}+fast"
 
 
@@ -178,12 +182,13 @@ def test_with_a_graphics_processor_the_library_encodes(
 ) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "config.json").write_text("{}")
-    monkeypatch.setattr(choose, "SentenceTransformerEncoder", Library)
-    monkeypatch.setattr(choose.cuda, "at_hand", lambda: True)
+    monkeypatch.setattr(choose, "SentenceTransformersBackend", Library)
+    monkeypatch.setattr(choose, "cuda_at_hand", lambda: True)
     said: list[str] = []
-    encoder = make_encoder(str(tmp_path / "m"), cache=tmp_path / "c", say=said.append)
+    encoder = encoder_of(settings_of(tmp_path), said.append)
     encoder.load()
-    assert isinstance(encoder._chosen, Library)
+    assert isinstance(encoder, LocalEncoder)
+    assert isinstance(encoder._backend, Library)
     assert said == []
 
 
@@ -210,37 +215,31 @@ def test_a_graphics_processor_is_found_through_its_driver(
             count._obj.value = devices
             return 0
 
-    monkeypatch.setattr(cuda, "version", lambda _: torch)
-    monkeypatch.setattr(cuda.sys, "platform", "linux")
-    monkeypatch.setattr(cuda.ctypes, "CDLL", Driver)
-    cuda.at_hand.cache_clear()
+    monkeypatch.setattr(library, "version", lambda _: torch)
+    monkeypatch.setattr(library.sys, "platform", "linux")
+    monkeypatch.setattr(library.ctypes, "CDLL", Driver)
+    cuda_at_hand.cache_clear()
     try:
-        assert cuda.at_hand() is there
+        assert cuda_at_hand() is there
     finally:
-        cuda.at_hand.cache_clear()
+        cuda_at_hand.cache_clear()
 
 
 def test_without_a_driver_there_is_no_graphics_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> object:
         raise OSError("no such library")
 
-    monkeypatch.setattr(cuda, "version", lambda _: "2.13.0")
-    monkeypatch.setattr(cuda.ctypes, "CDLL", missing)
-    cuda.at_hand.cache_clear()
+    monkeypatch.setattr(library, "version", lambda _: "2.13.0")
+    monkeypatch.setattr(library.ctypes, "CDLL", missing)
+    cuda_at_hand.cache_clear()
     try:
-        assert not cuda.at_hand()
+        assert not cuda_at_hand()
     finally:
-        cuda.at_hand.cache_clear()
+        cuda_at_hand.cache_clear()
 
 
 def test_a_missing_model_is_no_reason_to_fall_back(tmp_path: Path) -> None:
-    encoder = make_encoder(str(tmp_path / "none"), cache=tmp_path)
+    encoder = encoder_of(settings_of(tmp_path, model=str(tmp_path / "none")), say)
     with pytest.raises(ModelError, match="does not exist"):
         encoder.load()
     assert not encoder.ready
-
-
-def test_the_users_cache_is_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    if sys.platform == "linux":
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert choose.user_cache() == tmp_path / "pyrite"

@@ -6,11 +6,12 @@ import base64
 import gc
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +23,12 @@ import trio
 from actors.packing import BatchLimits
 from actors.ports import RefusedTextError
 from pyrite.config import loading
+from pyrite.config.settings import Settings
 from pyrite.encoders.choose import encoder_of
 from pyrite.encoders.local.model_files import DEFAULT_MODEL, find
-from pyrite.encoders.remote import session, trio_thread
+from pyrite.encoders.remote import client
+from pyrite.encoders.remote.client import Timing
 from pyrite.encoders.remote.encoder import RemoteEncoder
-from pyrite.encoders.remote.options import Outside, RemoteOptions, options_of
 from pyrite.encoders.remote.requests import TextFailedError
 from pyrite.errors import ModelError
 from tests.fakes.embedding_server import (
@@ -54,31 +56,34 @@ class Time:
 
     at: float = 1000.0
     slept: list[float] = field(default_factory=list)
-    _run_out: Callable[[], None] = lambda: None
+    #: So much longer is every sleep than it was to be.
+    late: float = 0.0
+    run_out: Callable[[], None] = lambda: None
 
-    async def sleep(self, seconds: float) -> None:
+    def wait(self, event: threading.Event, seconds: float) -> bool:
         self.slept.append(seconds)
-        self.at += seconds
+        self.at += seconds + self.late
+        return event.is_set()
 
     @contextmanager
-    def fail_after(self, seconds: float) -> Iterator[None]:
-        """Waits for ever, unless the server says that it will not answer."""
-        with trio.CancelScope() as scope:
-            token = trio.lowlevel.current_trio_token()
-            self._run_out = lambda: token.run_sync_soon(scope.cancel)
-            yield
-        if scope.cancelled_caught:
+    def deadline(self, seconds: float, function: Callable[[], None]) -> Iterator[None]:
+        """One that never comes, unless the server says that it will not answer."""
+
+        def run_out() -> None:
             self.at += seconds
-            raise trio.TooSlowError
+            function()
+
+        self.run_out = run_out
+        yield
 
     def silence(self, _: Asked) -> Reply:
         """How a server does not answer the one request that there is."""
-        self._run_out()
+        self.run_out()
         return Reply(never=True)
 
     @property
-    def outside(self) -> Outside:
-        return Outside(lambda: self.at, lambda: 1_700_000_000.0, self.sleep, self.fail_after)
+    def timing(self) -> Timing:
+        return Timing(lambda: self.at, lambda: 1_700_000_000.0, self.wait, self.deadline)
 
 
 @pytest.fixture
@@ -92,6 +97,12 @@ def time() -> Time:
     return Time()
 
 
+def settings_of(server: EmbeddingServer, **options: object) -> Settings:
+    """A server's, with these of the settings that begin with `remote_`."""
+    named = {f"remote_{name}": value for name, value in {"url": server.url, **options}.items()}
+    return Settings(home=Path.cwd(), model="served", **named)  # type: ignore[arg-type]
+
+
 Make = Callable[..., RemoteEncoder]
 
 
@@ -100,8 +111,9 @@ def make(server: EmbeddingServer, time: Time) -> Iterator[Make]:
     made: list[RemoteEncoder] = []
 
     def encoder(**options: object) -> RemoteEncoder:
-        named = replace(RemoteOptions(url=server.url, model="served"), **options)  # type: ignore[arg-type]
-        made.append(RemoteEncoder(named, time.outside))
+        model = str(options.pop("model", "served"))
+        settings = replace(settings_of(server, **options), model=model)
+        made.append(RemoteEncoder(settings, time.timing))
         return made[-1]
 
     yield encoder
@@ -214,15 +226,12 @@ def test_several_threads_can_ask_at_a_time(server: EmbeddingServer, encoder: Rem
 def test_an_encoder_can_be_closed_and_used_again(
     server: EmbeddingServer, encoder: RemoteEncoder
 ) -> None:
-    def running() -> int:
-        return sum(thread.name == "remote-encoder" for thread in threading.enumerate())
-
-    assert (running(), encoder.ready) == (0, True)
+    assert encoder.ready
     encoder.encode(["a"])
-    assert running() == 1
     encoder.unload()
     encoder.unload()
-    assert (running(), encoder.ready) == (0, True)
+    assert server.closed.acquire(timeout=LONG)
+    assert encoder.ready
     assert same(encoder.encode(["b"]), ["b"])
     assert server.connections == 2
 
@@ -239,24 +248,23 @@ def test_closing_waits_for_nobody_and_disturbs_nobody(
 
 
 def test_a_forgotten_encoder_closes_its_connections(server: EmbeddingServer) -> None:
-    encoder = RemoteEncoder(RemoteOptions(url=server.url, model="served"))
+    encoder = RemoteEncoder(settings_of(server))
     encoder.encode(["a"])
-    (thread,) = (t for t in threading.enumerate() if t.name == "remote-encoder")
     del encoder
     gc.collect()
-    thread.join(LONG)
-    assert not thread.is_alive()
+    assert server.closed.acquire(timeout=LONG)
 
 
 def test_a_process_ends_with_a_request_under_way(server: EmbeddingServer) -> None:
     server.answering = lambda _: Reply(never=True)
     code = (
-        "import sys, threading\n"
+        "import pathlib, sys, threading\n"
+        "from pyrite.config.settings import Settings\n"
         "from pyrite.encoders.remote.encoder import RemoteEncoder\n"
-        "from pyrite.encoders.remote.options import RemoteOptions\n"
-        f"encoder = RemoteEncoder(RemoteOptions(url={server.url!r}, model='m'))\n"
-        "threading.Thread(target=encoder.encode, args=(['a'],), daemon=True).start()\n"
-        "while encoder._session is None: pass\n"
+        f"settings = Settings(home=pathlib.Path(), remote_url={server.url!r}, remote_batch=1)\n"
+        "encoder = RemoteEncoder(settings)\n"
+        "threading.Thread(target=encoder.encode, args=(['a', 'b'],), daemon=True).start()\n"
+        "while 'embedding request' not in str(threading.enumerate()): pass\n"
         "heavy = {'torch', 'openvino', 'sentence_transformers', 'transformers'}\n"
         "print(*heavy & sys.modules.keys())\n"
     )
@@ -355,7 +363,7 @@ def test_an_answer_that_is_none_is_the_servers_fault(
 def test_a_huge_answer_is_not_read(
     server: EmbeddingServer, encoder: RemoteEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_LONGEST_ANSWER", 10_000)
+    monkeypatch.setattr(client, "_LONGEST_ANSWER", 10_000)
     server.answering = lambda _: Reply(body=b" " * 1_000_000)
     with pytest.raises(ModelError, match="more than 10,000 bytes"):
         encoder.encode(["a"])
@@ -413,6 +421,16 @@ def test_what_passes_is_not_noticed(
     assert encoder.encode(["b"])
 
 
+def test_nothing_is_tried_again_when_the_time_is_over(
+    server: EmbeddingServer, encoder: RemoteEncoder, time: Time
+) -> None:
+    time.late = 60
+    server.next.append(error(500, "once"))
+    with pytest.raises(ModelError, match="once"):
+        encoder.encode_query("a")
+    assert len(server.asked) == 1
+
+
 def test_a_connection_that_breaks_in_an_answer_is_made_anew(
     server: EmbeddingServer, encoder: RemoteEncoder, time: Time
 ) -> None:
@@ -432,10 +450,23 @@ def test_an_answer_that_does_not_come_is_given_up(
     assert same(encoder.encode(["a"]), ["a"])
 
 
+@pytest.mark.parametrize("headers", [{}, {"Connection": "close"}])
+def test_an_answer_that_stops_midway_is_given_up(
+    server: EmbeddingServer, encoder: RemoteEncoder, time: Time, headers: dict[str, str]
+) -> None:
+    """Also where only the end of the connection would be the end of the answer."""
+
+    def stopping(asked: Asked) -> Reply:
+        return replace(good(asked), headers=headers, cut=20, never=True, begun=time.run_out)
+
+    server.answering = stopping
+    with pytest.raises(ModelError, match="gave no answer within 60 s"):
+        encoder.encode(["a"])
+
+
 def test_the_time_for_an_answer_is_kept_by_the_clock_on_the_wall(server: EmbeddingServer) -> None:
     server.answering = lambda _: Reply(never=True)
-    options = RemoteOptions(url=server.url, model="served", timeout_s=0.02, query_timeout_s=0.02)
-    encoder = RemoteEncoder(options)
+    encoder = RemoteEncoder(settings_of(server, timeout_s=0.02, query_timeout_s=0.02))
     with pytest.raises(ModelError, match=r"gave no answer within 0\.0\d* s"):
         encoder.encode(["a"])
     encoder.unload()
@@ -679,10 +710,10 @@ def test_texts_are_cut_by_the_models_tokenizer_or_an_estimate(make: Make, tmp_pa
     assert make(window=512, document_prefix="search document: ").window == 381
     default = find(DEFAULT_MODEL).path / "tokenizer.json"
     for path in (default, default.parent):
-        named = make(window=512, tokenizer=path)
+        named = make(window=512, tokenizer=str(path))
         assert (named.window, named.tokenizer().get_vocab_size()) == (512, 30522)
     with pytest.raises(ModelError, match=r"the setting `remote_tokenizer` cannot be used: .*none"):
-        make(tokenizer=tmp_path / "none.json").tokenizer()
+        make(tokenizer=str(tmp_path / "none.json")).tokenizer()
 
 
 def test_threads_are_the_servers_own(encoder: RemoteEncoder) -> None:
@@ -697,8 +728,8 @@ def test_the_key_is_sent(server: EmbeddingServer, make: Make, tmp_path: Path) ->
     path = tmp_path / "key"
     path.write_text(f"{KEY}\n")
     make(key=KEY).encode(["a"])
-    make(key_file=path).encode(["a"])
-    make(key="another", key_file=path).encode(["a"])
+    make(key_file=str(path)).encode(["a"])
+    make(key="another", key_file=str(path)).encode(["a"])
     sent = [asked.headers["authorization"] for asked in server.asked]
     assert sent == [f"Bearer {KEY}", f"Bearer {KEY}", "Bearer another"]
 
@@ -706,7 +737,7 @@ def test_the_key_is_sent(server: EmbeddingServer, make: Make, tmp_path: Path) ->
 def test_a_key_that_changes_is_used(server: EmbeddingServer, make: Make, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("former")
-    encoder = make(key_file=path)
+    encoder = make(key_file=str(path))
     encoder.encode(["a"])
     path.write_text("latter")
     encoder.encode(["a"])
@@ -721,7 +752,7 @@ def test_what_is_no_key_is_not_sent(
     path = tmp_path / "key"
     path.write_text(content)
     with pytest.raises(ModelError, match="does not hold a key") as raised:
-        make(key_file=path).encode(["a"])
+        make(key_file=str(path)).encode(["a"])
     assert KEY not in str(raised.value)
     if content:
         with pytest.raises(ModelError, match="the setting `remote_key` does not hold a key"):
@@ -731,7 +762,7 @@ def test_what_is_no_key_is_not_sent(
 
 def test_a_file_that_is_not_there_is_the_models_fault(make: Make, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="No such file"):
-        make(key_file=tmp_path / "none").encode(["a"])
+        make(key_file=str(tmp_path / "none")).encode(["a"])
 
 
 def repeating(asked: Asked) -> bytes:
@@ -796,41 +827,33 @@ def test_a_page_of_html_is_not_repeated(server: EmbeddingServer, encoder: Remote
         encoder.encode(["a"])
 
 
-def test_an_interrupted_wait_gives_the_request_up(
-    server: EmbeddingServer, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    encoder = make()
-    encoder.load()
-    server.answering = lambda _: Reply(never=True)
-    scopes: list[trio.CancelScope] = []
-    made = trio.CancelScope
+@pytest.mark.skipif(os.name != "posix", reason="there are no signals to one thread")
+def test_an_interrupted_wait_gives_the_requests_up(server: EmbeddingServer, make: Make) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    both = threading.Barrier(2, lambda: signal.pthread_kill(main, signal.SIGINT))
 
-    def noted() -> trio.CancelScope:
-        scopes.append(made())
-        return scopes[-1]
+    def interrupting(_: Asked) -> Reply:
+        both.wait(LONG)
+        return Reply(never=True)
 
-    def interrupted(self: Future[object]) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trio_thread.trio, "CancelScope", noted)
-        patch.setattr(Future, "result", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            encoder.encode(["a"])
-    encoder.unload()  # and so the thread has done what it was told
-    assert scopes[0].cancel_called
+    server.answering = interrupting
+    encoder = make(batch=1)
+    with pytest.raises(KeyboardInterrupt):
+        encoder.encode(["a", "b"])
+    assert "embedding request" not in {thread.name for thread in threading.enumerate()}
+    server.answering = good
+    assert same(encoder.encode(["a"]), ["a"])
 
 
 async def test_an_encoder_may_be_forgotten_on_a_thread_that_runs_trio(
     server: EmbeddingServer,
 ) -> None:
-    encoder = RemoteEncoder(RemoteOptions(url=server.url, model="served"))
+    encoder = RemoteEncoder(settings_of(server))
     await trio.to_thread.run_sync(encoder.encode, ["a"])
-    (thread,) = (t for t in threading.enumerate() if t.name == "remote-encoder")
     del encoder
     gc.collect()
-    await trio.to_thread.run_sync(thread.join, LONG)
-    assert not thread.is_alive()
+    assert await trio.to_thread.run_sync(server.closed.acquire, True, LONG)
 
 
 def test_the_settings_choose_it(tmp_path: Path) -> None:
@@ -846,6 +869,5 @@ def test_the_settings_choose_it(tmp_path: Path) -> None:
     chosen = encoder_of(settings, print)
     assert isinstance(chosen, RemoteEncoder)
     assert chosen.name == "served"
-    options = options_of(settings)
-    assert (options.url, options.key_file) == ("http://127.0.0.1:1/v1", tmp_path / "key")
-    assert KEY not in repr(settings) + repr(options)
+    assert KEY not in repr(settings)
+    assert chosen._url == "http://127.0.0.1:1/v1"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.encoders.local import sealed
+from pyrite.encoders.local import atomic_folder
 
 MAKER = """
 import sys, time
 from pathlib import Path
-from pyrite.encoders.local import sealed
+from pyrite.encoders.local import atomic_folder
 
 print("up", flush=True)
 sys.stdin.readline()
@@ -21,8 +21,8 @@ def quick(empty):
     with open(sys.argv[2], "a") as log:
         log.write("made\\n")
     (empty / "big").write_bytes(b"x" * 10_000_000)
-sealed.make(Path(sys.argv[1]), quick)
-print(sealed.intact(Path(sys.argv[1])))
+atomic_folder.make(Path(sys.argv[1]), quick)
+print(atomic_folder.intact(Path(sys.argv[1])))
 """
 
 
@@ -38,17 +38,17 @@ def never(empty: Path) -> None:
 
 def test_is_made_once(tmp_path: Path) -> None:
     place = tmp_path / "cache" / "model"
-    assert not sealed.intact(place)
-    sealed.make(place, fill)
-    assert sealed.intact(place)
-    sealed.make(place, never)
+    assert not atomic_folder.intact(place)
+    atomic_folder.make(place, fill)
+    assert atomic_folder.intact(place)
+    atomic_folder.make(place, never)
 
 
-@pytest.mark.parametrize("name", ["a.txt", "deep/b.bin", sealed.MANIFEST])
+@pytest.mark.parametrize("name", ["a.txt", "deep/b.bin", atomic_folder.MANIFEST])
 @pytest.mark.parametrize("harm", ["cut", "flip", "missing", "longer"])
 def test_a_damaged_one_is_made_anew(tmp_path: Path, name: str, harm: str) -> None:
     place = tmp_path / "model"
-    sealed.make(place, fill)
+    atomic_folder.make(place, fill)
     path = place / name
     before = path.read_bytes()
     if harm == "missing":
@@ -59,21 +59,21 @@ def test_a_damaged_one_is_made_anew(tmp_path: Path, name: str, harm: str) -> Non
         path.write_bytes(bytes([before[0] ^ 0x55]) + before[1:])
     else:
         path.write_bytes(before + b"?")
-    assert not sealed.intact(place)
-    sealed.make(place, fill)
-    assert sealed.intact(place)
+    assert not atomic_folder.intact(place)
+    atomic_folder.make(place, fill)
+    assert atomic_folder.intact(place)
     assert path.read_bytes() == before
     assert not list(tmp_path.glob(".making-*"))
 
 
 def test_only_what_is_needed_is_checked(tmp_path: Path) -> None:
     place = tmp_path / "model"
-    sealed.make(place, fill)
+    atomic_folder.make(place, fill)
     (place / "a.txt").write_text("two")
-    assert sealed.intact(place, "deep/b.bin")
-    assert not sealed.intact(place, "a.txt")
-    assert not sealed.intact(place, "c.txt")
-    sealed.make(place, never, "deep/b.bin")
+    assert atomic_folder.intact(place, "deep/b.bin")
+    assert not atomic_folder.intact(place, "a.txt")
+    assert not atomic_folder.intact(place, "c.txt")
+    atomic_folder.make(place, never, "deep/b.bin")
 
 
 def test_one_that_was_not_finished_leaves_nothing(tmp_path: Path) -> None:
@@ -82,15 +82,15 @@ def test_one_that_was_not_finished_leaves_nothing(tmp_path: Path) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        sealed.make(tmp_path / "model", fail)
+        atomic_folder.make(tmp_path / "model", fail)
     assert [path.name for path in tmp_path.iterdir()] in ([], ["model.lock"])
 
 
 def test_discarded_is_gone(tmp_path: Path) -> None:
-    sealed.make(tmp_path / "model", fill)
-    sealed.discard(tmp_path / "model")
+    atomic_folder.make(tmp_path / "model", fill)
+    atomic_folder.discard(tmp_path / "model")
     assert not (tmp_path / "model").exists()
-    sealed.discard(tmp_path / "model")
+    atomic_folder.discard(tmp_path / "model")
 
 
 @pytest.mark.process

@@ -1,4 +1,4 @@
-"""Folders of the cache that are whole or are not there.
+"""Atomic folders of the cache: each is complete or not there.
 
 A folder is filled beside its place, sealed with a manifest of every file's size and CRC-32, and
 renamed. One process makes it and those that wait for it use what it made. A damaged folder does
@@ -24,7 +24,7 @@ def intact(folder: Path, *names: str) -> bool:
     """Whether the folder is sealed and these files in it, or all, are as they were then."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return all(manifest[name] == _mark(folder / name) for name in names or manifest)
+        return all(manifest[name] == _checksum(folder / name) for name in names or manifest)
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
@@ -53,7 +53,7 @@ def make(folder: Path, fill: Callable[[Path], None], *names: str) -> None:
             made = Path(beside) / "made"
             made.mkdir()
             fill(made)
-            _seal(made)
+            _write_manifest(made)
             if folder.exists():
                 # Moved first: whoever has a file of it open keeps that, and nobody sees half.
                 folder.rename(Path(beside) / "damaged")
@@ -66,16 +66,16 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _seal(folder: Path) -> None:
+def _write_manifest(folder: Path) -> None:
     marks = {
-        path.relative_to(folder).as_posix(): _mark(path)
+        path.relative_to(folder).as_posix(): _checksum(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
     (folder / MANIFEST).write_text(json.dumps(marks, indent=1), encoding="utf-8")
 
 
-def _mark(path: Path) -> list[int]:
+def _checksum(path: Path) -> list[int]:
     """Size and CRC-32."""
     crc = size = 0
     with path.open("rb") as file:
