@@ -23,13 +23,14 @@ _HEADERS = {
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": (
-        "Authorization, Content-Type, If-Match, If-None-Match, X-Request-ID"
+        "Authorization, Content-Type, If-Match, If-None-Match, X-Request-ID, Mcp-Session-Id, "
+        "Mcp-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID"
     ),
     "Access-Control-Max-Age": "600",
 }
 
 #: Headers of an answer that an allowed page may read.
-_EXPOSED = "ETag, Link, Location, Retry-After, X-Request-ID"
+_EXPOSED = "ETag, Link, Location, Retry-After, X-Request-ID, Mcp-Session-Id"
 
 
 def check(names: AllowedHosts, asked: Asked, called: Host) -> None:

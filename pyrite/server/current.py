@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, cast
 from quart import current_app
 
 if TYPE_CHECKING:
-    from pyrite.server.node import Node
+    from pyrite.server.process import ServerProcess
 
-#: Where the app keeps its node.
+#: Where the app keeps the process that it serves from.
 KEY = "pyrite"
 
 
-def node() -> Node:
-    """The node of this process."""
-    return cast("Node", current_app.extensions[KEY])
+def node() -> ServerProcess:
+    """What runs in this process."""
+    return cast("ServerProcess", current_app.extensions[KEY])

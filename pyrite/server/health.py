@@ -28,7 +28,7 @@ from pyrite.storage.records import Leader, WorkerRow
 from pyrite.storage.sqlite.driver import sqlite3
 
 if TYPE_CHECKING:
-    from pyrite.server.node import Node
+    from pyrite.server.process import ServerProcess
 
 #: How long the database may take to be asked, in seconds.
 PATIENCE_S = 2.0
@@ -87,10 +87,10 @@ def _readiness() -> Readiness:
 
 
 class Readiness:
-    """Looks at a node at most once a second, and never for long."""
+    """Looks at a process at most once a second, and never for long."""
 
-    def __init__(self, served: Node) -> None:
-        self._node = served
+    def __init__(self, served: ServerProcess) -> None:
+        self._process = served
         self._looking = trio.Lock()
         #: A look that hangs keeps its thread; the next one waits for it, and then gives up.
         self._threads = trio.CapacityLimiter(1)
@@ -100,7 +100,7 @@ class Readiness:
     async def reasons(self) -> list[Reason]:
         """Why it is not ready; empty when it is."""
         # Never out of date: a load balancer is to turn away from what closes.
-        if self._node.closing.is_set():
+        if self._process.closing.is_set():
             return [Reason("closing", "the server is stopping")]
         async with self._looking:
             if trio.current_time() >= self._until:
@@ -109,7 +109,7 @@ class Readiness:
         return self._found
 
     async def _look(self) -> list[Reason]:
-        served = self._node
+        served = self._process
         with trio.move_on_after(PATIENCE_S):
             try:
                 leader, workers = await trio.to_thread.run_sync(

@@ -23,7 +23,7 @@ KINDS = {
 }
 
 #: What only commands use: nothing of it is told to a client of the server.
-LOCAL = re.compile(r"(cli|client|mcp)/|services/(import|export)|(services|sqlite)/tokens\.py")
+LOCAL = re.compile(r"(cli|client|mcp)/|knowledge/(import|export)|(auth|tables)/tokens\.py")
 
 #: Values that are, or hold, a path of this computer.
 _PATHS = re.compile(

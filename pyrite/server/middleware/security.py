@@ -32,6 +32,7 @@ from pyrite.server.middleware.json_depth import MAX_DEPTH, too_deep
 __all__ = [
     "Caller",
     "caller",
+    "check_page",
     "identify",
     "install",
     "public",
@@ -63,6 +64,16 @@ async def identify() -> Caller:
     return await authentication.who(request, authentication.called(request)) or NOBODY
 
 
+def check_page() -> None:
+    """Refuse what another server's web page sends, whatever the method of the present request.
+
+    Raises:
+        ProblemError: 403.
+    """
+    authentication = _authentication()
+    cors.check(authentication.names, request, authentication.called(request))
+
+
 async def still_valid(someone: Caller) -> bool:
     """Whether the caller would be let in now as it was; takes microseconds.
 
@@ -82,7 +93,7 @@ def install(app: QuartTrio) -> None:
     inner = app.asgi_app
 
     async def limited(scope: Any, receive: Any, send: Any) -> None:
-        # The node may be younger than the app, and the body is counted from its first byte.
+        # The process may be younger than the app, and the body is counted from its first byte.
         if scope["type"] == "http":
             app.config["MAX_CONTENT_LENGTH"] = app.extensions[KEY].settings.max_body_bytes
         await inner(scope, receive, send)
@@ -119,7 +130,7 @@ async def _before_request() -> Response | None:
     if request.method not in _SAFE:
         cors.check(_authentication().names, request, called)
     await _let_in(request, called)
-    if request.is_json:
+    if request.is_json and not permissions.has_own_body(_view(request)):
         await _check_body()
     return None
 

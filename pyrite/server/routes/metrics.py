@@ -15,15 +15,15 @@ from pyrite.server.middleware.request_log import RequestRecord, listen
 from pyrite.server.middleware.security import requires
 
 if TYPE_CHECKING:
-    from pyrite.server.node import Node
+    from pyrite.server.process import ServerProcess
 
 
 def install(app: QuartTrio) -> None:
     """Observe requests, and serve ``GET /metrics``."""
 
     def observe(exchange: RequestRecord) -> None:
-        # A lifespan may end, or fail, before there is a node.
-        served: Node | None = app.extensions.get(KEY)
+        # A lifespan may end, or fail, before there is one.
+        served: ServerProcess | None = app.extensions.get(KEY)
         if served is not None:
             served.metrics.answered(exchange)
 
@@ -39,8 +39,8 @@ async def _metrics() -> Response:
     return current_app.response_class(body, content_type=content_type)
 
 
-def scrape(served: Node) -> Scrape:
-    """What a node has to tell now; to be called on the Trio thread, and collected off it."""
+def scrape(served: ServerProcess) -> Scrape:
+    """What a process has to tell now; to be called on the Trio thread, and collected off it."""
     return Scrape(
         storage=served.storage,
         database=served.settings.database_path,
