@@ -27,12 +27,21 @@ _PATH = "/mcp"
 class TierApplication:
     """The ASGI application of one tier."""
 
-    def __init__(self, executor: ToolExecutor, tier: Tier) -> None:
+    def __init__(self, executor: ToolExecutor, tier: Tier, *, sessions: bool) -> None:
+        """Make the server of a tier.
+
+        Args:
+            executor: runs what its tools ask for.
+            tier: which tools it has.
+            sessions: whether it keeps any; without, each request stands for itself, which
+                another process may as well answer.
+        """
         self._server = PyriteServer(executor, tier)
         self._app = self._server.streamable_http_app(
             streamable_http_path=_PATH,
             max_request_body_size=executor.settings.max_body_bytes,
             max_sessions=_SESSIONS,
+            stateless_http=not sessions,
             # Authentication has looked at both headers already, and knows more names.
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )

@@ -122,7 +122,9 @@ class _Hosted:
     async def _run(self, task_status: trio.TaskStatus[ServerProcess]) -> None:
         # In a thread, for another process may keep the database for a while.
         await trio.to_thread.run_sync(lambda: self._services.storage)
-        self._process = process = ServerProcess(self._services)
+        self._process = process = ServerProcess(
+            self._services, alone=multiprocessing.parent_process() is None
+        )
         async with trio.open_nursery() as beside:
             await beside.start(self._watch_signals, process)
             beside.start_soon(self._watch_master, process)

@@ -32,7 +32,14 @@ class MCPEndpoint:
     """The MCP servers of one process; used from the Trio thread."""
 
     def __init__(
-        self, services: Services, threads: Threads, wait: Wait, *, embeds: bool, highest: Tier
+        self,
+        services: Services,
+        threads: Threads,
+        wait: Wait,
+        *,
+        embeds: bool,
+        highest: Tier,
+        sessions: bool,
     ) -> None:
         """Make one that serves nobody before it runs.
 
@@ -42,12 +49,14 @@ class MCPEndpoint:
             wait: waits for a write, by the process's feed.
             embeds: whether a worker runs in this process, and so has the model.
             highest: the tier above which nobody gets any tools.
+            sessions: whether sessions are kept, which only this process knows.
         """
         self._services = services
         self._threads = threads
         self._wait = wait
         self._embeds = embeds
         self._highest = highest
+        self._sessions = sessions
         self._executor: ToolExecutor | None = None
         self._applications: dict[Tier, TierApplication] = {}
         self._making = trio.Lock()
@@ -117,7 +126,7 @@ class MCPEndpoint:
                 has_worker=self._embeds,
                 local=False,
             )
-        return TierApplication(self._executor, tier)
+        return TierApplication(self._executor, tier, sessions=self._sessions)
 
     async def _rest(self) -> None:
         if self._executor is not None:

@@ -54,7 +54,12 @@ class ServerProcess:
     """What runs in one process over its services; used from the Trio thread."""
 
     def __init__(
-        self, services: Services, *, embeds: bool = True, highest: Tier = Tier.ADMIN
+        self,
+        services: Services,
+        *,
+        embeds: bool = True,
+        highest: Tier = Tier.ADMIN,
+        alone: bool = True,
     ) -> None:
         """Make a process that does nothing yet.
 
@@ -62,6 +67,8 @@ class ServerProcess:
             services: those of the process; whoever made them closes them, after the run.
             embeds: whether it runs the worker whenever it has the right to embed.
             highest: the tier above which nobody gets any tools over MCP.
+            alone: whether no other process serves at the same address. A client's next request
+                may come to another, which knows none of the MCP sessions of this one.
         """
         self.services = services
         self.settings = services.settings
@@ -88,7 +95,7 @@ class ServerProcess:
             wrote=services.wrote,
         )
         self.mcp = MCPEndpoint(
-            *(services, self._threads, self.wait), embeds=embeds, highest=highest
+            *(services, self._threads, self.wait), embeds=embeds, highest=highest, sessions=alone
         )
         self.metrics = Metrics()
         #: Set when a stop begins.
