@@ -24,7 +24,7 @@ import trio
 from quart_trio import QuartTrio
 
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.server import logs
+from pyrite.server import logs, read_timeout
 from pyrite.server.app import create_app
 from pyrite.server.current import KEY
 from pyrite.server.main import crashed, leave
@@ -49,6 +49,7 @@ def create(
     services = Services(environ, encoder=encoder, say=_log.info, shares_encoder=True)
     settings = services.settings
     logs.configure(settings, services.environ)
+    read_timeout.install()
     hosted = _Hosted(services)
     app = create_app()
     # More than a stop can take: the app's tasks are not to be cancelled before it.

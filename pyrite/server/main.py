@@ -25,7 +25,7 @@ from pyrite.auth.authentication import check_bind
 from pyrite.auth.tokens import Tier
 from pyrite.config.settings import Settings
 from pyrite.errors import PyriteError
-from pyrite.server import logs
+from pyrite.server import logs, read_timeout
 from pyrite.server.app import create_app
 from pyrite.server.process import ServerProcess
 from pyrite.server.systemd import tell_supervisor
@@ -136,6 +136,7 @@ def serve(
     """
     settings = services.settings
     logs.configure(settings, services.environ)
+    read_timeout.install()
     with services:
         embeds = only_mcp is None
         process = ServerProcess(services, embeds=embeds, highest=only_mcp or Tier.ADMIN)
