@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quart_trio import QuartTrio
 
 from pyrite.server import health, logs, mcp_mount, routes
-from pyrite.server.current import KEY, node
+from pyrite.server.current import KEY
 from pyrite.server.feed import websocket
 from pyrite.server.middleware import problems, security
 from pyrite.server.middleware.unread_body import answering
@@ -16,8 +16,6 @@ from pyrite.server.routes import metrics
 
 if TYPE_CHECKING:
     from pyrite.server.process import ServerProcess
-
-__all__ = ["create_app", "node"]
 
 _NOWHERE = "there is nothing at this address; /api/docs lists those there are"
 _ONLY_MCP = f"there is nothing at this address; the MCP server is at {mcp_mount.PATH}"

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 KEY = "pyrite"
 
 
-def node() -> ServerProcess:
+def server() -> ServerProcess:
     """What runs in this process."""
     return cast("ServerProcess", current_app.extensions[KEY])

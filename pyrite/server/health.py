@@ -21,7 +21,7 @@ from pyrite.auth.permissions import public, unmetered
 from pyrite.auth.tokens import Tier
 from pyrite.config.redaction import without_paths
 from pyrite.errors import PyriteError
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.middleware.security import identify
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Leader, WorkerRow
@@ -82,7 +82,7 @@ async def readyz() -> tuple[Response, int]:
 def _readiness() -> Readiness:
     found = current_app.extensions.get(_READINESS)
     if not isinstance(found, Readiness):
-        found = current_app.extensions[_READINESS] = Readiness(node())
+        found = current_app.extensions[_READINESS] = Readiness(server())
     return found
 
 

@@ -20,7 +20,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from pyrite.auth.credentials import Caller
 from pyrite.auth.permissions import own_body, requires
 from pyrite.auth.tokens import Tier
-from pyrite.server.current import KEY, node
+from pyrite.server.current import KEY, server
 from pyrite.server.mcp_endpoint import MCPEndpoint, stopping
 from pyrite.server.middleware import security
 from pyrite.server.middleware.problems import refusal
@@ -56,7 +56,7 @@ async def _mcp() -> Response:
     # A stream that a foreign page opens would be read by nobody, but would keep a session.
     security.check_page()
     caller = security.caller()
-    return HandedOn(await node().mcp.application_for(caller), caller)
+    return HandedOn(await server().mcp.application_for(caller), caller)
 
 
 class _Connection(TrioASGIHTTPConnection):

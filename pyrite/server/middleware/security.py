@@ -25,7 +25,7 @@ from pyrite.auth.credentials import NOBODY, Caller
 from pyrite.auth.permissions import Permission, public, requires
 from pyrite.auth.tokens import Tier
 from pyrite.config.addresses import Host
-from pyrite.server.current import KEY, node
+from pyrite.server.current import KEY, server
 from pyrite.server.middleware import request_log
 from pyrite.server.middleware.json_depth import MAX_DEPTH, too_deep
 
@@ -111,7 +111,7 @@ def _authentication() -> Authentication:
     """The authentication of the app in hand, made for the first request."""
     found = current_app.extensions.get(_AUTHENTICATION)
     if not isinstance(found, Authentication):
-        served = node()
+        served = server()
         authentication = Authentication.of(
             served.settings, served.storage, served.clock, served.run_sync
         )
@@ -177,7 +177,7 @@ async def _check_body() -> None:
     # The client is told at once where it says beforehand that it is going to be too long.
     body = cast("bytes", await request.get_data())
     scan = partial(too_deep, body)
-    if await node().run_sync(scan) if len(body) > _LARGE else scan():
+    if await server().run_sync(scan) if len(body) > _LARGE else scan():
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "Nested too deep",

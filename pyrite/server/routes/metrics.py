@@ -9,7 +9,7 @@ from quart import Response, current_app, request
 from quart_trio import QuartTrio
 
 from pyrite.auth.tokens import Tier
-from pyrite.server.current import KEY, node
+from pyrite.server.current import KEY, server
 from pyrite.server.metrics import Scrape
 from pyrite.server.middleware.request_log import RequestRecord, listen
 from pyrite.server.middleware.security import requires
@@ -35,7 +35,7 @@ def install(app: QuartTrio) -> None:
 async def _metrics() -> Response:
     """The metrics in the form that the scraper prefers."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    body = await node().run_sync(encode, scrape(node()))
+    body = await server().run_sync(encode, scrape(server()))
     return current_app.response_class(body, content_type=content_type)
 
 

@@ -13,7 +13,7 @@ from pyrite.auth.tokens import Tier
 from pyrite.search.query import Mode
 from pyrite.search.related import RelatedResult
 from pyrite.search.related import related as find_related
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 
@@ -47,7 +47,7 @@ async def search(*, query_args: SearchParameters) -> Response:
     With `wait_for`, the answer waits until the write of that revision can be; `waited` says
     what came of it.
     """
-    served, request = node(), query_args.request()
+    served, request = server(), query_args.request()
     await served.run_sync(served.kbs.check_filters, request.filters)
     waited = None
     if request.wait_for is not None and request.mode is not Mode.KEYWORD:
@@ -83,7 +83,7 @@ async def list_related(
     Two entries are near if some of their passages are. The parameters say which entries may be
     found; no model is used.
     """
-    served, filters = node(), query_args.filters(*query_args.kb)
+    served, filters = server(), query_args.filters(*query_args.kb)
 
     def find() -> RelatedResult:
         served.kbs.check_filters(filters)
