@@ -25,7 +25,7 @@ _SENDS = frozenset({h11.IDLE, h11.SEND_BODY})
 
 def install() -> None:
     """Read from every connection as here."""
-    TCPServer._read_data = _read_data  # type: ignore[method-assign]  # noqa: SLF001
+    TCPServer._read_data = _read_data  # type: ignore[method-assign, assignment]  # noqa: SLF001
 
 
 async def _read_data(server: TCPServer) -> None:

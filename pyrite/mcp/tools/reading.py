@@ -24,7 +24,6 @@ from pyrite.mcp.models import (
     SearchAnswer,
     StatusAnswer,
 )
-from pyrite.search.links import LinkService
 from pyrite.search.query import Mode, SearchRequest
 
 
@@ -194,7 +193,7 @@ class Reading:
 
         def dangling() -> LinksAnswer:
             service, names = (
-                self._link_service(),
+                self._executor.services.links,
                 self._executor.only(kb) or self._executor.kb_names(),
             )
             most = offset + limit + 1
@@ -202,16 +201,13 @@ class Reading:
             return views.links_answer(found, [], limit, offset)
 
         def both(about: About) -> LinksAnswer:
-            found = self._link_service().of(about.kb, about.id)
+            found = self._executor.services.links.of(about.kb, about.id)
             return views.links_answer(found.links, found.backlinks, limit, offset)
 
         if id is None:
             return await self._executor.run_sync(dangling)
         about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
         return await self._executor.run_sync(lambda: both(about), about)
-
-    def _link_service(self) -> LinkService:
-        return LinkService(self._executor.storage, self._executor.kbs, self._executor.settings)
 
     @tool("Embedding status", Tier.READ)
     async def embed_status(self, kb: given.OnlyKB = None) -> StatusAnswer:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 def install(app: QuartTrio) -> None:
     """Observe requests, and serve ``GET /metrics``."""
 
-    def observe(exchange: RequestRecord) -> None:
+    def observe(record: RequestRecord) -> None:
         # A lifespan may end, or fail, before there is one.
         served: ServerProcess | None = app.extensions.get(KEY)
         if served is not None:
-            served.metrics.answered(exchange)
+            served.metrics.answered(record)
 
     listen(app, observe)
     app.add_url_rule("/metrics", "metrics", _metrics, methods=["GET"])
