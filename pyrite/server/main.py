@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import NoReturn
 
@@ -137,7 +138,7 @@ def serve(
     settings = services.settings
     logs.configure(settings, services.environ)
     read_timeout.install()
-    with services:
+    with closing(services):
         embeds = only_mcp is None
         process = ServerProcess(services, embeds=embeds, highest=only_mcp or Tier.ADMIN)
         running = _Run(process, create_app(process, only_mcp=not embeds), say)

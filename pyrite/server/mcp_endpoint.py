@@ -99,14 +99,14 @@ class MCPEndpoint:
         allowed = (each for each in Tier if self._highest.includes(each) and caller.may(each))
         tier = max(allowed, key=list(Tier).index)
         async with self._making:
-            if self._stopping or self._nursery is None:
-                raise stopping()
+            self._running()
             if tier not in self._applications:
                 made = await self._threads.run_sync(self._make, tier)
+                nursery = self._running()
                 if not self._applications and not self._embeds:
                     # A worker gives the model back by itself.
-                    self._nursery.start_soon(self._rest)
-                await self._nursery.start(_keep, made)
+                    nursery.start_soon(self._rest)
+                await nursery.start(_keep, made)
                 self._applications[tier] = made
         return self._applications[tier]
 
@@ -114,6 +114,11 @@ class MCPEndpoint:
     def stopped(self) -> bool:
         """Whether no session is kept any more, or not yet."""
         return self._nursery is None
+
+    def _running(self) -> trio.Nursery:
+        if self._stopping or self._nursery is None:
+            raise stopping()
+        return self._nursery
 
     def _make(self, tier: Tier) -> TierApplication:
         from pyrite.mcp.executor import ToolExecutor  # noqa: PLC0415

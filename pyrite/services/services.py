@@ -13,11 +13,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from pyrite.auth.tokens import TokenService
     from pyrite.config.settings import Settings
     from pyrite.embedding.service import EmbeddingService
@@ -71,17 +69,6 @@ class Services:
             self.storage = storage
         if encoder is not None:
             self.encoder = encoder
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close what was opened here."""
