@@ -117,8 +117,8 @@ class ToolExecutor:
         """Those in force now."""
         return self._live.read() if self._live.moved() else self._live.settings
 
-    def told(self, text: str) -> str:
-        """The text as the caller may see it."""
+    def redacted(self, text: str) -> str:
+        """The text without paths, unless the caller may see them."""
         return text if self.local else without_paths(text)
 
     @contextmanager

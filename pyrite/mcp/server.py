@@ -173,13 +173,15 @@ def compact(result: CallToolResult) -> CallToolResult:
     """The result with its text as short as JSON can be: what is null is left out."""
     if result.structured_content is None:
         return result
-    text = json.dumps(_told(result.structured_content), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(
+        _without_nulls(result.structured_content), ensure_ascii=False, separators=(",", ":")
+    )
     return result.model_copy(update={"content": [TextContent(type="text", text=text)]})
 
 
-def _told(value: Any) -> Any:
+def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _told(each) for key, each in value.items() if each is not None}
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
-        return [_told(each) for each in value]
+        return [_without_nulls(each) for each in value]
     return value

@@ -5,8 +5,7 @@ one of them at a time embeds. What differs from ``pyrite serve`` is who is told 
 
 - SIGTERM goes to the master, which tells its workers by an event. Sent to a worker as well, as
   a supervisor does that signals the whole group, it must not end it in the middle of an encode
-  call; there it begins the stop of what runs in it, and Hypercorn ends the
-  rest.
+  call; there it begins the stop of what runs in it, and Hypercorn ends the rest.
 - A crash in a task of the app would end no more than the lifespan, and the API would be served
   on over a dead pipeline. So it is logged, and ends the worker process. Hypercorn then stops its
   other workers and itself.

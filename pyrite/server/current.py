@@ -1,4 +1,4 @@
-"""What the request in hand is served with."""
+"""The server process behind the request in hand."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ KEY = "pyrite"
 
 
 def server() -> ServerProcess:
-    """What runs in this process."""
+    """The server process of the present application."""
     return cast("ServerProcess", current_app.extensions[KEY])

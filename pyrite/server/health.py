@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it is of use.
+"""Health checks: liveness and readiness.
 
 ``/healthz`` answers while the process can answer at all: a supervisor restarts on its silence.
 ``/readyz`` says whether writes are kept and embedded: a person or a load balancer looks at it.

@@ -1,4 +1,4 @@
-"""What the server logs, and how: lines for a terminal, or one JSON object a line.
+"""Logging of the server: lines for a terminal, or one JSON object a line.
 
 All loggers are the standard library's, Hypercorn's among them; structlog renders what they say.
 What stands in ``extra`` becomes a field. No line holds a token, a body or a query.

@@ -1,4 +1,4 @@
-"""``pyrite serve``, and ``pyrite mcp --http``: what runs, HTTP and the signals in one Trio run.
+"""Run the server for ``pyrite serve`` and ``pyrite mcp --http``: one Trio run for all of it.
 
 Whatever crashes takes everything with it; what went wrong is logged, and the exit code is not
 0, so that a supervisor starts the service again.

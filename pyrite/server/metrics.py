@@ -1,4 +1,4 @@
-"""The numbers of this process and of its database, for Prometheus.
+"""Metrics of this process and of its database, for Prometheus.
 
 What takes time is observed as it happens; what merely is, such as the length of the queue, is
 read when somebody asks. Names and units follow the conventions of Prometheus.

@@ -1,4 +1,4 @@
-"""What runs in a process that serves: the feed, the jobs, MCP sessions, and the worker.
+"""The tasks of a server process: the feed, the jobs, MCP sessions and the worker.
 
 Of all processes on a database, one at a time has the right to embed
 (:mod:`pyrite.embedding.leadership`), and runs the worker. A part that crashes takes the whole
@@ -51,7 +51,7 @@ _WORKERS_GRACE = 0.8
 
 
 class ServerProcess:
-    """What runs in one process over its services; used from the Trio thread."""
+    """The tasks of one process over its services; used from the Trio thread."""
 
     def __init__(
         self,

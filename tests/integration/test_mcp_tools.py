@@ -748,7 +748,7 @@ async def test_the_memory_of_a_model_that_rests_is_given_back(product: Product) 
 async def test_over_http_no_path_is_told(product: Product) -> None:
     async with connected(product, local=False) as hands:
         assert (await hands.ok("kb_list"))["kbs"][0]["path"] is None
-        assert hands.executor.told(f"no {product.folder}/x") == "no …"
+        assert hands.executor.redacted(f"no {product.folder}/x") == "no …"
 
 
 async def test_the_handbook_lists_every_tool_with_its_parameters_and_answer(

@@ -124,7 +124,7 @@ async def embedded(executor: ToolExecutor, keys: list[Key]) -> tuple[int, str | 
     """See to entries that one call has queued; how many still wait in all, and a warning."""
     outcome = await executor.after(keys[:MOST_EMBEDDED])
     counts = await executor.run_sync(executor.storage.counts)
-    warning = None if outcome.warning is None else executor.told(outcome.warning)
+    warning = None if outcome.warning is None else executor.redacted(outcome.warning)
     if (
         warning is None
         and counts.unfinished

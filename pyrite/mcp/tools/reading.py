@@ -94,7 +94,7 @@ class Reading:
         if wait_for is not None and request.mode is not Mode.KEYWORD:
             waited = await executor.wait(wait_for, timeout)
         result = await executor.run_search(lambda: executor.search.search(request))
-        return views.search_answer(replace(result, waited=waited), executor.told)
+        return views.search_answer(replace(result, waited=waited), executor.redacted)
 
     @tool("Read an entry", Tier.READ)
     async def entry_get(
@@ -229,7 +229,7 @@ class Reading:
             rows = [asdict(failure) for failure in found[:limit]]
             for row in rows:
                 row["id"] = row.pop("entry_id")
-                row["error"] = self._executor.told(row["error"])
+                row["error"] = self._executor.redacted(row["error"])
             failures = [FailureInfo(**row) for row in rows]
             return FailureList(failures=failures, more=len(found) > limit)
 

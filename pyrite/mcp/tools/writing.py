@@ -63,7 +63,7 @@ class Writing:
         result = await self._executor.run_sync(
             lambda: self._executor.kbs.create_entry(name, draft), about
         )
-        return await self._told(result)
+        return await self._answer(result)
 
     @tool("Change an entry", Tier.WRITE, destructive=True)
     async def entry_update(
@@ -112,7 +112,7 @@ class Writing:
             return kbs.update_entry(about.kb, id, edit, expected_revision=if_revision)
 
         about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
-        return await self._told(await self._executor.run_sync(run, about))
+        return await self._answer(await self._executor.run_sync(run, about))
 
     @tool("Delete an entry", Tier.WRITE, destructive=True)
     async def entry_delete(
@@ -127,9 +127,9 @@ class Writing:
         about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
         return await self._executor.run_sync(run, about)
 
-    async def _told(self, result: WriteResult) -> Written:
+    async def _answer(self, result: WriteResult) -> Written:
         outcome = await self._executor.after([(result.kb, result.id)])
-        return views.written(result, outcome, self._executor.told)
+        return views.written(result, outcome, self._executor.redacted)
 
 
 def joined(body: str, more: str) -> str:

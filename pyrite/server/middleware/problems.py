@@ -1,4 +1,4 @@
-"""Errors as the client sees them: problem+json (RFC 9457) that says what is wrong, and where.
+"""Error responses: problem+json (RFC 9457) that says what is wrong, and where.
 
 A problem never holds a path of this computer, a token or a traceback. What went wrong inside
 is logged, and the client is told no more than that something did.
@@ -90,7 +90,7 @@ async def _on_refused(error: errors.InvalidError) -> Response:
 
 
 async def _on_pyrite_error(error: errors.PyriteError) -> Response:
-    answer = _told(error)
+    answer = _problem_of(error)
     if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s %s: %s", request.method, request.path, error)
     return answer
@@ -99,10 +99,10 @@ async def _on_pyrite_error(error: errors.PyriteError) -> Response:
 async def _on_database_error(error: sqlite3.OperationalError) -> Response:
     """What the database cannot do just now: another process keeps it, or its disk is full."""
     _log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return _told(errors.StorageError(str(error)))
+    return _problem_of(errors.StorageError(str(error)))
 
 
-def _told(error: errors.PyriteError) -> Response:
+def _problem_of(error: errors.PyriteError) -> Response:
     _, status, title = next(kind for kind in _KINDS if isinstance(error, kind[0]))
     headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return problem(status, title, error.public, headers=headers)
