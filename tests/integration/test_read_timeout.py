@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import trio
+from h2.connection import H2Connection
+from h2.events import ResponseReceived
 from hypercorn.trio import serve
 from trio.testing import MockClock
 
@@ -94,3 +96,20 @@ async def test_a_client_with_something_to_send_is_not_waited_for(
         await stream.send_all(sent)
         assert b"x-late" not in await everything(stream)
         assert trio.current_time() - started < _LONG
+
+
+async def test_over_http2_a_client_that_waits_for_its_answer_gets_it(clock: MockClock) -> None:
+    names = (":method", ":path", ":scheme", ":authority")
+    client = H2Connection()
+    client.initiate_connection()
+    client.send_headers(1, list(zip(names, ("GET", "/", "http", "x"), strict=True)), True)
+    async with connected() as stream:
+        started = trio.current_time()
+        answers: list[Any] = []
+        while not answers:
+            await stream.send_all(client.data_to_send())
+            data = await stream.receive_some()
+            assert data, "the connection was closed"
+            events = client.receive_data(data)
+            answers = [each for each in events if isinstance(each, ResponseReceived)]
+        assert trio.current_time() - started >= _LONG
