@@ -1,4 +1,4 @@
-"""By which names the server answers, and which web pages it listens to. Pure.
+"""The host names that the server answers to, and the web origins that it trusts. Pure.
 
 A page of an attacker can have its own name resolve to this computer (DNS rebinding); then its
 requests come from the browser of somebody who is allowed here, and carry that name as ``Host``.
@@ -30,14 +30,14 @@ _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not lis
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """What the settings allow."""
+    """Allowed hosts and trusted origins."""
 
     hosts: frozenset[Host]
     origins: frozenset[WebOrigin]
 
     @classmethod
     def of(cls, settings: Settings) -> AllowedHosts:
-        """The names and pages that the settings list, and the name that is listened on."""
+        """Those that the settings list, and the host that is listened on."""
         listed = {*settings.extra_hosts, *(Host(name) for name in LOOPBACK_NAMES)}
         own = read_host(settings.host)
         if own is not None and own.name not in _WILDCARDS:
@@ -45,7 +45,7 @@ class AllowedHosts:
         return cls(frozenset(listed), frozenset(settings.extra_origins))
 
     def answers_to(self, called: Host, arrived_at: str | None) -> bool:
-        """Whether the server goes by that name.
+        """Whether a host is one of the server's own.
 
         Args:
             called: what the client calls it; an entry of the list without a port fits any.
@@ -58,14 +58,14 @@ class AllowedHosts:
         return at is not None and at.name == called.name
 
     def lists(self, origin: str | None) -> bool:
-        """Whether pages from there are allowed by the settings."""
+        """Whether the settings allow an origin."""
         found = None if origin is None else read_origin(origin)
         return found is not None and found in self.origins
 
     def trusts(
         self, origin: str | None, fetch_site: str | None, *, scheme: str, called: Host
     ) -> bool:
-        """Whether a request that changes something may come from that page.
+        """Whether a request that changes something may come from an origin.
 
         Args:
             origin: the header; without one it was no browser, or no other page.

@@ -1,4 +1,4 @@
-"""Authentication: who is let in, whatever serves the request, REST and MCP alike.
+"""Authentication of requests to the server: REST, the WebSocket and MCP alike.
 
 Without any token, all is allowed to those on this computer, and nothing to others.
 """
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from pyrite.api.problems import ProblemError
 from pyrite.auth.allowed_hosts import AllowedHosts, only_here, read_host
@@ -23,7 +23,7 @@ from pyrite.errors import ConfigError
 from pyrite.storage.protocol import Storage
 
 if TYPE_CHECKING:
-    from werkzeug.datastructures import Headers
+    from quart import Request, Websocket
 
 _log = logging.getLogger("pyrite.server")
 
@@ -31,30 +31,11 @@ _log = logging.getLogger("pyrite.server")
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 
 
-class Asked(Protocol):
-    """As much of a request as authentication looks at."""
-
-    @property
-    def scope(self) -> Any:
-        """What ASGI says of its connection."""
-        ...
-
-    @property
-    def headers(self) -> Headers:
-        """Its headers."""
-        ...
-
-    @property
-    def scheme(self) -> str:
-        """``http``, ``https``, ``ws`` or ``wss``."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """What requests are judged by."""
+    """The rules by which requests are let in: hosts, tokens and rate."""
 
-    names: AllowedHosts
+    allowed_hosts: AllowedHosts
     credentials: Credentials
     rate: RateLimit
 
@@ -69,17 +50,17 @@ class Authentication:
             RateLimit(settings.rate_limit),
         )
 
-    def called(self, asked: Asked) -> Host:
-        """By which of its names the server is called.
+    def host_of(self, request: Request | Websocket) -> Host:
+        """The name by which a request calls the server.
 
         Raises:
             ProblemError: 400 where it is not called by one name, and 421 by one that is not its.
         """
-        given = asked.headers.getlist("Host")
+        given = request.headers.getlist("Host")
         called = read_host(given[0]) if len(given) == 1 else None
         if called is None:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "Bad request", "one Host header is needed")
-        if not self.names.answers_to(called, _arrived_at(asked)):
+        if not self.allowed_hosts.answers_to(called, _arrived_at(request)):
             raise ProblemError(
                 HTTPStatus.MISDIRECTED_REQUEST,
                 "Unknown host",
@@ -87,15 +68,15 @@ class Authentication:
             )
         return called
 
-    async def who(self, asked: Asked, called: Host) -> Caller | None:
-        """Who is calling; None with a token that is not valid, which is logged but for itself."""
+    async def authenticate(self, request: Request | Websocket, called: Host) -> Caller | None:
+        """The caller; None with a token that is not valid, which is logged but for itself."""
         credentials = self.credentials
         await credentials.refresh()
         presented = None
         try:
-            presented = bearer(asked.headers)
+            presented = bearer(request.headers)
             if presented is None:
-                trusted = not credentials.any() and _on_this_computer(asked, called)
+                trusted = not credentials.any() and _on_this_computer(request, called)
                 return TRUSTED if trusted else NOBODY
             found = credentials.verify(presented)
         except ValueError:
@@ -104,17 +85,17 @@ class Authentication:
             meant = None if presented is None else credentials.name_of(presented)
             _log.warning(
                 "a token that is not valid was refused",
-                extra={"peer": _peer(asked), "token_name": meant},
+                extra={"peer": _peer(request), "token_name": meant},
             )
         return found
 
-    def count(self, asked: Asked, someone: Caller) -> None:
+    def count_request(self, request: Request | Websocket, someone: Caller) -> None:
         """Count a request of theirs.
 
         Raises:
             ProblemError: 429, with how long to wait.
         """
-        wait = self.rate.take(someone.token_id or _peer(asked))
+        wait = self.rate.take(someone.token_id or _peer(request))
         if wait:
             seconds = math.ceil(wait)
             raise ProblemError(
@@ -125,7 +106,7 @@ class Authentication:
             )
 
 
-def admitted(someone: Caller | None, tier: Tier) -> Caller:
+def authorize(someone: Caller | None, tier: Tier) -> Caller:
     """The caller, who may do what takes that tier; others are refused as RFC 6750 says.
 
     Raises:
@@ -166,19 +147,19 @@ def _refusal(status: HTTPStatus, detail: str, *more: str) -> ProblemError:
     return ProblemError(status, status.phrase, detail, headers={"WWW-Authenticate": challenge})
 
 
-def _arrived_at(asked: Asked) -> str | None:
+def _arrived_at(request: Request | Websocket) -> str | None:
     """The address of this computer that the connection came to; None is a Unix socket."""
-    server = asked.scope.get("server")
+    server = request.scope.get("server")
     # A Unix socket may be given as its path, without a port.
     return server[0] if server and server[1] is not None else None
 
 
-def _on_this_computer(asked: Asked, called: Host) -> bool:
-    forwarded = any(name in asked.headers for name in _FORWARDED)
-    return not forwarded and only_here(called, _arrived_at(asked))
+def _on_this_computer(request: Request | Websocket, called: Host) -> bool:
+    forwarded = any(name in request.headers for name in _FORWARDED)
+    return not forwarded and only_here(called, _arrived_at(request))
 
 
-def _peer(asked: Asked) -> str:
+def _peer(request: Request | Websocket) -> str:
     """The address of the client."""
-    client = asked.scope.get("client")
+    client = request.scope.get("client")
     return str(client[0]) if client else "this computer"

@@ -1,14 +1,19 @@
-"""What is said to browsers: which web pages may send requests, and how answers are to be kept."""
+"""CORS, and the headers that tell browsers how to treat an answer.
+
+Libraries for CORS (quart-cors, Starlette's middleware) add headers, and leave it to browsers to
+keep a page from sending. Here a foreign page's request is refused by the server, also where it
+needs no preflight, and a preflight only after the host that it calls has been found to be one of
+the server's.
+"""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
-from quart import Request, Response
+from quart import Request, Response, Websocket
 
 from pyrite.api.problems import ProblemError
 from pyrite.auth.allowed_hosts import AllowedHosts
-from pyrite.auth.authentication import Asked
 from pyrite.config.addresses import Host
 
 #: Of every answer, unless its view says otherwise, as a page of documentation does.
@@ -23,49 +28,50 @@ _HEADERS = {
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": (
-        "Authorization, Content-Type, If-Match, If-None-Match, X-Request-ID"
+        "Authorization, Content-Type, If-Match, If-None-Match, X-Request-ID, Mcp-Session-Id, "
+        "Mcp-Protocol-Version, Mcp-Method, Mcp-Name, Last-Event-ID"
     ),
     "Access-Control-Max-Age": "600",
 }
 
 #: Headers of an answer that an allowed page may read.
-_EXPOSED = "ETag, Link, Location, Retry-After, X-Request-ID"
+_EXPOSED = "ETag, Link, Location, Retry-After, X-Request-ID, Mcp-Session-Id"
 
 
-def check(names: AllowedHosts, asked: Asked, called: Host) -> None:
+def check(allowed: AllowedHosts, request: Request | Websocket, called: Host) -> None:
     """Refuse what another server's web page sends.
 
     Raises:
         ProblemError: 403.
     """
-    origin, site = asked.headers.get("Origin"), asked.headers.get("Sec-Fetch-Site")
-    if not names.trusts(origin, site, scheme=asked.scheme, called=called):
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
+    if not allowed.trusts(origin, site, scheme=request.scheme, called=called):
         raise _foreign()
 
 
-def preflight(names: AllowedHosts, asked: Request) -> Response:
+def preflight(allowed: AllowedHosts, request: Request) -> Response:
     """Answer a browser that asks whether a page may send a request at all.
 
     Raises:
         ProblemError: 403.
     """
-    if not names.lists(asked.headers.get("Origin")):
+    if not allowed.lists(request.headers.get("Origin")):
         raise _foreign()
     # With no body at all, Quart's own Response needs asyncio.
     return Response(b"", status=HTTPStatus.NO_CONTENT, headers=_PREFLIGHT)
 
 
-def finish(names: AllowedHosts, asked: Request, response: Response) -> Response:
+def finish(allowed: AllowedHosts, request: Request, response: Response) -> Response:
     """Add what tells browsers to be careful with an answer."""
     headers = response.headers
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
-    # What has an ETag may be kept, and is asked for again each time.
+    # What has an ETag may be kept, and is request for again each time.
     headers.setdefault("Cache-Control", "private, no-cache" if "ETag" in headers else "no-store")
-    if names.origins:
+    if allowed.origins:
         headers.add("Vary", "Origin")
-        origin = asked.headers.get("Origin")
-        if origin is not None and names.lists(origin):
+        origin = request.headers.get("Origin")
+        if origin is not None and allowed.lists(origin):
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = _EXPOSED
     return response

@@ -1,4 +1,4 @@
-"""Who is calling: the tokens as they were a moment ago, so that looking costs microseconds.
+"""A cache of the tokens, so that authenticating a request costs microseconds.
 
 The rows are read again after any commit, whichever process made it. A commit is looked for a
 few times a second, and only as requests come.
@@ -41,7 +41,7 @@ class RunSync(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes the request in hand."""
+    """The authenticated caller of a request."""
 
     #: What it may do; None is what is open to anybody.
     tier: Tier | None = None
@@ -61,7 +61,7 @@ NOBODY = Caller()
 
 
 class Credentials:
-    """The tokens there are."""
+    """The tokens of a database, as of a moment ago."""
 
     def __init__(self, storage: Storage, clock: Callable[[], float], run_sync: RunSync) -> None:
         self._storage = storage

@@ -42,6 +42,12 @@ def unmetered(view: View) -> View:
     return view
 
 
+def own_body(view: View) -> View:
+    """Declare a view after which the request's body is still to be read, by somebody else."""
+    view.own_body = True  # type: ignore[attr-defined]
+    return view
+
+
 def tier_of(view: Callable[..., Any]) -> Tier | Permission:
     """What it takes to call a view."""
     tier: Tier | Permission = getattr(view, "tier", Permission.UNMARKED)
@@ -51,3 +57,8 @@ def tier_of(view: Callable[..., Any]) -> Tier | Permission:
 def metered(view: Callable[..., Any] | None) -> bool:
     """Whether calls of a view count towards its caller's rate."""
     return not getattr(view, "unmetered", False)
+
+
+def has_own_body(view: Callable[..., Any] | None) -> bool:
+    """Whether a view leaves the body of its requests unread."""
+    return getattr(view, "own_body", False)

@@ -1,4 +1,4 @@
-"""How often a client may ask: a leaky bucket for each, kept as one number.
+"""A rate limit for each client: a leaky bucket, kept as one number.
 
 The number is when the client's requests so far are worked off at the rate allowed (the generic
 cell rate algorithm, ITU-T I.371). A request costs 0.8 µs; the library `limits` takes 6 to 13,

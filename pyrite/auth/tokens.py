@@ -1,4 +1,4 @@
-"""Tokens: who may do what through the server.
+"""Access tokens of the server.
 
 What the bearer shows is ``pyrite_ID_SECRET``. The id is public and names the token; of the
 secret only a hash is kept, so that whoever reads the database can show none.

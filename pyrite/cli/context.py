@@ -3,25 +3,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import click
 
 from pyrite.cli.commands.completion import kb_names
+from pyrite.services.services import Services
 
 if TYPE_CHECKING:
     from pyrite.config.settings import Settings
-    from pyrite.embedding.service import EmbeddingService
     from pyrite.encoders.protocol import TextEncoder
-    from pyrite.knowledge.service import KBService
-    from pyrite.search.service import SearchService
     from pyrite.storage.records import KnowledgeBase
-    from pyrite.storage.sqlite.store import SqliteStorage
-    from pyrite.vault.sync import FolderSync
 
 
 def make_encoder(settings: Settings) -> TextEncoder:
@@ -32,65 +26,17 @@ def make_encoder(settings: Settings) -> TextEncoder:
     return encoder_of(settings, note)
 
 
-class App:
-    """Settings, storage and services of one run of the command."""
+class App(Services):
+    """The services of one run of the command."""
 
     def __init__(self, *, debug: bool = False) -> None:
+        super().__init__()
         self.debug = debug
-        self._exit = ExitStack()
-
-    def close(self) -> None:
-        """Release what was opened."""
-        self._exit.close()
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The settings in force."""
-        from pyrite.config import loading
-
-        return loading.load(os.environ)
-
-    @cached_property
-    def storage(self) -> SqliteStorage:
-        """The database, created if there is none."""
-        from pyrite.storage.sqlite.store import SqliteStorage
-
-        storage = SqliteStorage(self.settings.database_path)
-        self._exit.callback(storage.close)
-        return storage
-
-    @cached_property
-    def kbs(self) -> KBService:
-        """Knowledge bases and entries."""
-        from pyrite.knowledge.service import KBService
-
-        return KBService(self.storage, self.settings)
-
-    @cached_property
-    def embedding(self) -> EmbeddingService:
-        """The queue."""
-        from pyrite.embedding.service import EmbeddingService
-
-        return EmbeddingService(self.storage, self.settings)
-
-    @cached_property
-    def sync(self) -> FolderSync:
-        """Folders and the index."""
-        from pyrite.vault.sync import FolderSync
-
-        return FolderSync(self.storage, self.settings)
 
     @cached_property
     def encoder(self) -> TextEncoder:
-        """The encoder, not yet loaded."""
+        """The encoder, not yet loaded; what takes long is said on standard error."""
         return make_encoder(self.settings)
-
-    @cached_property
-    def search(self) -> SearchService:
-        """Searching; no model is loaded and no vector read yet."""
-        from pyrite.search.service import SearchService
-
-        return SearchService(self.storage, self.encoder, self.settings)
 
     def kb_named(self, name: str | None) -> KnowledgeBase:
         """The knowledge base of that name, or the only one there is.

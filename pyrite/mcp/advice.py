@@ -111,11 +111,21 @@ def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def hidden_tool(name: str, tier: str, needed: str) -> str:
-    """What to say of a tool that the tier hides."""
+def hidden_tool(name: str, tier: str, needed: str, *, local: bool) -> str:
+    """What to say of a tool that the tier hides.
+
+    Args:
+        name: of the tool.
+        tier: what the caller may use here.
+        needed: the tier of the tool.
+        local: whether the client has started the server, and so said the tier itself.
+    """
+    allow = f"`pyrite mcp --tier {needed}`"
+    if not local:
+        allow = f"a token of that tier, and with {allow} where that is what serves"
     return (
-        f"the tool {name} is not available: this server was started for the tier {tier}, and it "
-        f"needs {needed}; the person can allow it with `pyrite mcp --tier {needed}`"
+        f"the tool {name} is not available: it needs the tier {needed}, and here you have {tier}; "
+        f"the person can allow it with {allow}"
     )
 
 

@@ -1,110 +1,60 @@
-"""The server over streamable HTTP, at ``/mcp``.
+"""The MCP server over streamable HTTP, as an application for the process that serves it.
 
-The service's authentication stands before it: it answers only to its own names (against DNS
-rebinding), listens to no foreign web page, and asks for a token as soon as there is one. A
-token's tier decides which tools its bearer sees; each tier is a server of its own, so that what
-a tier hides does not exist in it.
+Each tier has a server of its own, so that what a tier hides does not exist in it. Who may call
+which of them is not decided here.
 """
 
 from __future__ import annotations
 
-import json
-import signal
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from functools import partial
-from http import HTTPStatus
-from typing import Any, TypeVar, TypeVarTuple
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
-import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
-from werkzeug.datastructures import Headers
 
-from actors.pipeline import cause
-from pyrite.api.problems import MEDIA_TYPE, ProblemError
-from pyrite.auth import cors
-from pyrite.auth.authentication import Authentication, admitted, check_bind
-from pyrite.auth.credentials import NOBODY, Caller
-from pyrite.auth.tokens import Tier, TokenService
-from pyrite.config.settings import Settings
-from pyrite.errors import ConfigError
-from pyrite.mcp.desk import Desk
+from pyrite.auth.credentials import Caller
+from pyrite.auth.tokens import Tier
+from pyrite.mcp.executor import ToolExecutor
 from pyrite.mcp.server import PyriteServer
 
-PATH = "/mcp"
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
-#: Sessions open at a time; one is a few kilobytes.
+#: Sessions open at a time in each tier; one is a few kilobytes.
 _SESSIONS = 1000
 
-#: How long a stop waits for open streams once all calls are answered, in seconds.
-_GRACE_S = 0.3
+_PATH = "/mcp"
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request as authentication looks at one."""
+class TierApplication:
+    """The ASGI application of one tier."""
 
-    scope: Any
-    headers: Headers
-    scheme: str
+    def __init__(self, executor: ToolExecutor, tier: Tier, *, sessions: bool) -> None:
+        """Make the server of a tier.
 
-    @classmethod
-    def by(cls, scope: Any) -> _Asked:
-        """The request of a connection."""
-        headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
-        return cls(scope, Headers(headers), scope["scheme"])
-
-
-class Gated:
-    """An ASGI application that lets requests through to the servers of their callers' tiers."""
-
-    def __init__(self, apps: Mapping[Tier, Any], authentication: Authentication) -> None:
-        self._apps = apps
-        self._authentication = authentication
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
-        if scope["type"] != "http":
-            return
-        try:
-            tier, caller = await self._let_in(_Asked.by(scope))
-        except ProblemError as refused:
-            await _refuse(send, refused)
-            return
-        await self._apps[tier]({**scope, "user": _user(caller)}, receive, send)
-
-    async def _let_in(self, asked: _Asked) -> tuple[Tier, Caller]:
-        """Which server is the caller's, and who that is.
-
-        Raises:
-            ProblemError: none is.
+        Args:
+            executor: runs what its tools ask for.
+            tier: which tools it has.
+            sessions: whether it keeps any; without, each request stands for itself, which
+                another process may as well answer.
         """
-        if asked.scope["path"] != PATH:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "Not found", f"the server is at {PATH}")
-        authentication = self._authentication
-        called = authentication.called(asked)
-        cors.check(authentication.names, asked, called)
-        try:
-            someone = await authentication.who(asked, called)
-        except ToolError as error:
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "Unavailable", str(error)) from error
-        # Guessing at tokens is counted as well.
-        authentication.count(asked, someone or NOBODY)
-        caller = admitted(someone, Tier.READ)
-        # No token allows more than the server was started for.
-        return max((each for each in self._apps if caller.may(each)), key=list(Tier).index), caller
+        self._server = PyriteServer(executor, tier)
+        self._app = self._server.streamable_http_app(
+            streamable_http_path=_PATH,
+            max_request_body_size=executor.settings.max_body_bytes,
+            max_sessions=_SESSIONS,
+            stateless_http=not sessions,
+            # Authentication has looked at both headers already, and knows more names.
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        )
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Keep sessions until left; they end with it, and so do their open streams."""
+        return self._server.session_manager.run()
+
+    async def __call__(self, caller: Caller, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one request."""
+        # Wherever it is mounted: the address has been looked at.
+        here = {"path": _PATH, "raw_path": _PATH.encode(), "root_path": ""}
+        await self._app({**scope, **here, "user": _user(caller)}, receive, send)
 
 
 def _user(caller: Caller) -> AuthenticatedUser | None:
@@ -115,121 +65,3 @@ def _user(caller: Caller) -> AuthenticatedUser | None:
     return AuthenticatedUser(
         AccessToken(token=caller.token_id, client_id=name, scopes=[], subject=caller.token_id)
     )
-
-
-async def _refuse(send: Any, refused: ProblemError) -> None:
-    """Answer with a problem (RFC 9457)."""
-    body = {"type": "about:blank", "title": refused.title, "status": refused.status}
-    content = json.dumps({**body, "detail": refused.detail}).encode()
-    headers = {
-        "Content-Type": MEDIA_TYPE,
-        "Content-Length": str(len(content)),
-        "Cache-Control": "no-store",
-        **refused.headers,
-    }
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": int(refused.status), "headers": raw})
-    await send({"type": "http.response.body", "body": content})
-
-
-async def _lifespan(receive: Any, send: Any) -> None:
-    """Say that all is ready: what has to be opened is opened before."""
-    while (await receive())["type"] != "lifespan.shutdown":
-        await send({"type": "lifespan.startup.complete"})
-    await send({"type": "lifespan.shutdown.complete"})
-
-
-async def serve_http(
-    desk: Desk,
-    tier: Tier,
-    settings: Settings,
-    *,
-    stop: trio.Event,
-    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve until told to stop.
-
-    Args:
-        desk: the services.
-        tier: the highest that anybody has here.
-        settings: where to listen, and which names and pages are allowed.
-        stop: ends it when set.
-        task_status: is told the URLs that it is bound to.
-
-    Raises:
-        ConfigError: it would listen to other computers, and there are no tokens.
-    """
-
-    async def run_sync(function: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await desk.run_sync(partial(function, *args))
-
-    tokens = TokenService(desk.storage)
-    await trio.to_thread.run_sync(check_bind, settings.host, tokens)
-    authentication = Authentication.of(settings, desk.storage, desk.clock, run_sync)
-    async with AsyncExitStack() as opened:
-        opened.callback(authentication.credentials.close)
-        apps = {}
-        for each in (each for each in Tier if tier.includes(each)):
-            server = PyriteServer(desk, each)
-            apps[each] = server.streamable_http_app(
-                streamable_http_path=PATH,
-                max_request_body_size=settings.max_body_bytes,
-                max_sessions=_SESSIONS,
-                # Authentication has looked at both headers already, and knows more names.
-                transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-            )
-            await opened.enter_async_context(server.session_manager.run())
-        app = Gated(apps, authentication)
-        finished = trio.Event()
-        async with trio.open_nursery() as nursery:
-            resting = await nursery.start(_rest, desk)
-            bound = await nursery.start(
-                partial(serve, app, _config(settings), shutdown_trigger=finished.wait, mode="asgi")
-            )
-            task_status.started([f"{url}{PATH}" for url in bound])
-            await stop.wait()
-            resting.cancel()
-            # What is in hand is answered before connections are closed.
-            await desk.finish(settings.grace_s)
-            finished.set()
-
-
-async def _rest(
-    desk: Desk, task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.CancelScope() as scope:
-        task_status.started(scope)
-        await desk.rest()
-
-
-def _config(settings: Settings) -> Config:
-    config = Config()
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    config.bind = [f"{host}:{settings.port}"]
-    config.graceful_timeout = _GRACE_S
-    config.include_server_header = False
-    config.loglevel = "WARNING"
-    return config
-
-
-async def run_http(desk: Desk, tier: Tier, settings: Settings, say: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM; ``say`` is told where, once it answers."""
-    stop = trio.Event()
-    start = partial(serve_http, desk, tier, settings, stop=stop)
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            try:
-                bound = await nursery.start(start)
-            except* OSError as group:
-                where = f"{settings.host}, port {settings.port}"
-                raise ConfigError(f"nothing can listen on {where}: {cause(group)}") from group
-            for url in bound:
-                say(url)
-            async for _ in signals:
-                stop.set()
-                break
-
-
-def at(settings: Settings, host: str, port: int) -> Settings:
-    """The settings of a server that listens there."""
-    return replace(settings, host=host, port=port)

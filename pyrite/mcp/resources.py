@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, Annotations, ListResourcesResult, Resource
 
 from pyrite.markdown import document
-from pyrite.mcp.desk import About, Desk, NotThereError, uri_of
+from pyrite.mcp.executor import About, NotThereError, ToolExecutor, uri_of
 from pyrite.storage.records import StoredEntry
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ PAGE = 100
 _CURSOR = "after:"
 
 
-def install(server: MCPServer[Any], desk: Desk) -> None:
+def install(server: MCPServer[Any], executor: ToolExecutor) -> None:
     """Have the server read entries."""
 
     @server.resource(
@@ -40,11 +40,11 @@ def install(server: MCPServer[Any], desk: Desk) -> None:
     )
     async def entry(kb: str, id: str) -> str:  # noqa: A002 - it is what the template calls it
         def run() -> str:
-            desk.kb_named(kb)
-            return markdown(desk.kbs.get_entry(kb, id))
+            executor.kb_named(kb)
+            return markdown(executor.kbs.get_entry(kb, id))
 
         try:
-            return await desk.run_sync(run, About(kb, id))
+            return await executor.run_sync(run, About(kb, id))
         except NotThereError as error:
             raise ResourceNotFoundError(str(error)) from error
         except ToolError as error:
@@ -68,8 +68,8 @@ def markdown(stored: StoredEntry) -> str:
 class Listing:
     """Answers ``resources/list`` a page at a time: the SDK's own list is fixed and has one page."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, executor: ToolExecutor) -> None:
+        self._executor = executor
 
     async def __call__(
         self, ctx: ServerRequestContext[Any, Any], call_next: CallNext
@@ -81,8 +81,8 @@ class Listing:
 
     async def _page(self, first: int) -> ListResourcesResult:
         try:
-            found = await self._desk.run_sync(
-                lambda: self._desk.kbs.list_entries(limit=PAGE + 1, offset=first)
+            found = await self._executor.run_sync(
+                lambda: self._executor.kbs.list_entries(limit=PAGE + 1, offset=first)
             )
         except ToolError as error:
             raise ResourceError(str(error)) from error

@@ -17,7 +17,7 @@ from pyrite import __version__
 from pyrite.auth.tokens import Tier
 from pyrite.mcp import advice, prompts, resources
 from pyrite.mcp.catalog import Listing, tools_of
-from pyrite.mcp.desk import Desk
+from pyrite.mcp.executor import ToolExecutor
 from pyrite.mcp.tools import GROUPS
 
 _READING = """\
@@ -45,13 +45,14 @@ _ADMINISTERING = """
 class PyriteServer(MCPServer[Any]):
     """The SDK's server, with errors that say what to do, and compact answers."""
 
-    def __init__(self, desk: Desk, tier: Tier) -> None:
+    def __init__(self, executor: ToolExecutor, tier: Tier) -> None:
         """Make the server.
 
         Args:
-            desk: the services.
+            executor: runs what its tools ask for.
             tier: which tools it offers: those of this tier and of those below it.
         """
+        self._executor = executor
         self._tier = tier
         self._hidden: dict[str, Tier] = {}
         super().__init__(
@@ -60,17 +61,17 @@ class PyriteServer(MCPServer[Any]):
             version=__version__,
             description="Search, read and write knowledge bases of Markdown notes.",
             instructions=instructions(tier),
-            tools=list(self._tools(desk, tier)),
+            tools=list(self._tools(executor, tier)),
             log_level="WARNING",
             subscriptions=False,
-            middleware=[resources.Listing(desk)],
+            middleware=[resources.Listing(executor)],
         )
-        resources.install(self, desk)
+        resources.install(self, executor)
         prompts.install(self, tier)
 
-    def _tools(self, desk: Desk, tier: Tier) -> Iterable[Tool]:
+    def _tools(self, executor: ToolExecutor, tier: Tier) -> Iterable[Tool]:
         for group in GROUPS:
-            for function, listing in tools_of(group(desk)):
+            for function, listing in tools_of(group(executor)):
                 if tier.includes(listing.tier):
                     yield made(function, listing)
                 else:
@@ -82,11 +83,14 @@ class PyriteServer(MCPServer[Any]):
         """Call a tool; an error is a sentence that an agent can act on."""
         known = [each.name for each in await self.list_tools()]
         if name in self._hidden:
-            raise ToolError(advice.hidden_tool(name, self._tier, self._hidden[name]))
+            needed = self._hidden[name]
+            local = self._executor.local
+            raise ToolError(advice.hidden_tool(name, self._tier, needed, local=local))
         if name not in known:
             raise ToolError(advice.no_such_tool(name, known))
         try:
-            result = await super().call_tool(name, arguments, context)
+            with self._executor.call():
+                result = await super().call_tool(name, arguments, context)
         except UnexpectedToolError as error:
             text = f"{name} failed unexpectedly, which is a bug of Pyrite or a fault of the machine"
             raise UnexpectedToolError(f"{text}; the server's log says more") from error
@@ -169,13 +173,15 @@ def compact(result: CallToolResult) -> CallToolResult:
     """The result with its text as short as JSON can be: what is null is left out."""
     if result.structured_content is None:
         return result
-    text = json.dumps(_told(result.structured_content), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(
+        _without_nulls(result.structured_content), ensure_ascii=False, separators=(",", ":")
+    )
     return result.model_copy(update={"content": [TextContent(type="text", text=text)]})
 
 
-def _told(value: Any) -> Any:
+def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _told(each) for key, each in value.items() if each is not None}
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
-        return [_told(each) for each in value]
+        return [_without_nulls(each) for each in value]
     return value

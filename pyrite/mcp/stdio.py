@@ -10,20 +10,22 @@ from typing import NoReturn
 import trio
 
 from pyrite.auth.tokens import Tier
-from pyrite.mcp.desk import Desk
+from pyrite.mcp.executor import ToolExecutor
 from pyrite.mcp.server import PyriteServer
+from pyrite.services.services import Services
 
 #: By convention, a command that a signal has ended exits with this more than its number.
 _SIGNAL_EXIT = 128
 
 
-async def serve_stdio(desk: Desk, tier: Tier) -> None:
+async def serve_stdio(services: Services, tier: Tier) -> None:
     """Serve until standard input ends. Nothing but the protocol goes to standard output."""
-    server = PyriteServer(desk, tier)
+    executor = ToolExecutor(services)
+    server = PyriteServer(executor, tier)
     try:
         async with trio.open_nursery() as nursery:
-            await nursery.start(_end_on_signal, desk)
-            nursery.start_soon(desk.rest)
+            await nursery.start(_end_on_signal, executor)
+            nursery.start_soon(executor.rest)
             await server.run_stdio_async()
             nursery.cancel_scope.cancel()
     except* BrokenPipeError:
@@ -31,13 +33,13 @@ async def serve_stdio(desk: Desk, tier: Tier) -> None:
 
 
 async def _end_on_signal(
-    desk: Desk, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    executor: ToolExecutor, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """On Ctrl-C and SIGTERM finish the calls in hand, within the grace period, and leave."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:
-            await desk.finish(desk.settings.grace_s)
+            await executor.finish(executor.settings.grace_s)
             _leave(number)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrite.api.entry_json import entry_dict
 from pyrite.markdown.outline import Leaf, outline
-from pyrite.mcp.desk import uri_of
+from pyrite.mcp.executor import uri_of
 from pyrite.mcp.models import (
     EntryInfo,
     EntryText,

@@ -10,20 +10,27 @@ server that this process starts from then on, a worker of Hypercorn's own includ
 from __future__ import annotations
 
 import logging
+import math
 import traceback
+from typing import Any
 
 import h11
 import hypercorn.protocol
 import hypercorn.trio.run
 import trio
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol, H11WSConnection
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.typing import H11SendableEvent
 
 from actors.pipeline import cause
 
 _log = logging.getLogger("pyrite.server")
+
+#: The states of a client over HTTP/1.1 that has something to send yet.
+_SENDS = frozenset({h11.IDLE, h11.SEND_BODY})
 
 
 def install() -> None:
@@ -35,6 +42,11 @@ def install() -> None:
 class Connection(TCPServer):
     """A connection that ends alone, whatever goes wrong in it."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._reading = trio.CancelScope()
+        self._client_gone = False
+
     async def run(self) -> None:
         """Serve it to its end; an error is logged, and the connection closed."""
         try:
@@ -45,22 +57,79 @@ class Connection(TCPServer):
     async def protocol_send(self, event: Event) -> None:
         """Send, or close; what cannot be sent any more is dropped."""
         try:
-            await super().protocol_send(event)
-        except trio.BusyResourceError:
-            # Writes take turns, so it is being closed: a ping meets a client that leaves.
+            if isinstance(event, RawData):
+                # Shielded as Hypercorn has it: half a frame would spoil what follows.
+                async with self.send_lock:
+                    with trio.CancelScope(shield=True):
+                        await self.stream.send_all(event.data)
+            else:
+                await super().protocol_send(event)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            # The client has gone; or, since writes take turns, the connection is being closed
+            # while a ping is due. A reader that waits for its turn in a pipeline, which does not
+            # come any more, would hold the connection for good.
+            self._reading.cancel()
             await self.protocol.handle(Closed())
 
     async def _read_data(self) -> None:
+        """Take in what comes until the client has gone, or is silent when it should not be.
+
+        Hypercorn ends a connection from which nothing has come for `read_timeout`, whoever's turn
+        it is. That is meant for a client that has gone without a word, or never ends what it
+        sends; but one that has sent its request is silent until it has been answered, and a call
+        that syncs a large folder takes longer, and the stream of an MCP session lasts for hours.
+        """
         try:
-            await super()._read_data()
+            with self._reading:
+                while (data := await self._receive()) is not None:
+                    await self.protocol.handle(RawData(data))
+                    if not data:
+                        break
+            await self.protocol.handle(Closed())
         except BaseException:
             # Or this is cancelled, because another task of the connection has failed. A write
             # is shielded, and one to a client that does not read would never end otherwise.
             await trio.aclose_forcefully(self.stream)
             raise
-        # The client has gone. Hypercorn would hold the connection until it had been idle for
-        # long enough, and a file descriptor for each that was opened in that time.
+        finally:
+            await self._release()
+        self._client_gone = True
         await self.idle_task.stop()
+
+    async def _idle_timeout(self) -> None:
+        """Close the connection once it has been idle for long, or at once without a client.
+
+        Hypercorn would wait for long in any case, and a file descriptor would be held for each
+        connection that was opened in that time.
+        """
+        if not self._client_gone:
+            await super()._idle_timeout()
+
+    async def _release(self) -> None:
+        """Let those go on who wait for their answer to be taken; nobody takes it any more."""
+        protocol = self.protocol.protocol
+        if isinstance(protocol, H2Protocol):
+            for buffer in protocol.stream_buffers.values():
+                await buffer.close()
+
+    async def _receive(self) -> bytes | None:
+        """What comes next, empty at its end; None where the connection is broken or silent."""
+        while True:
+            try:
+                with trio.fail_after(self.config.read_timeout or math.inf):
+                    return bytes(await self.stream.receive_some(MAX_RECV))
+            except trio.TooSlowError:
+                if not awaits_answer(self.protocol.protocol):
+                    return None
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                return None
+
+
+def awaits_answer(protocol: H11Protocol | H2Protocol) -> bool:
+    """Whether it is the server's turn; never so of a WebSocket, whose client answers pings."""
+    if isinstance(protocol, H2Protocol):
+        return any(isinstance(each, HTTPStream) for each in protocol.streams.values())
+    return isinstance(protocol.stream, HTTPStream) and protocol.connection.their_state not in _SENDS
 
 
 class Http1(H11Protocol):

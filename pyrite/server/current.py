@@ -1,4 +1,4 @@
-"""What the request in hand is served with."""
+"""The server process behind the request in hand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, cast
 from quart import current_app
 
 if TYPE_CHECKING:
-    from pyrite.server.node import Node
+    from pyrite.server.process import ServerProcess
 
-#: Where the app keeps its node.
+#: Where the app keeps the process that it serves from.
 KEY = "pyrite"
 
 
-def node() -> Node:
-    """The node of this process."""
-    return cast("Node", current_app.extensions[KEY])
+def server() -> ServerProcess:
+    """The server process of the present application."""
+    return cast("ServerProcess", current_app.extensions[KEY])

@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it is of use.
+"""Health checks: liveness and readiness.
 
 ``/healthz`` answers while the process can answer at all: a supervisor restarts on its silence.
 ``/readyz`` says whether writes are kept and embedded: a person or a load balancer looks at it.
@@ -21,14 +21,14 @@ from pyrite.auth.permissions import public, unmetered
 from pyrite.auth.tokens import Tier
 from pyrite.config.redaction import without_paths
 from pyrite.errors import PyriteError
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.middleware.security import identify
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Leader, WorkerRow
 from pyrite.storage.sqlite.driver import sqlite3
 
 if TYPE_CHECKING:
-    from pyrite.server.node import Node
+    from pyrite.server.process import ServerProcess
 
 #: How long the database may take to be asked, in seconds.
 PATIENCE_S = 2.0
@@ -82,15 +82,15 @@ async def readyz() -> tuple[Response, int]:
 def _readiness() -> Readiness:
     found = current_app.extensions.get(_READINESS)
     if not isinstance(found, Readiness):
-        found = current_app.extensions[_READINESS] = Readiness(node())
+        found = current_app.extensions[_READINESS] = Readiness(server())
     return found
 
 
 class Readiness:
-    """Looks at a node at most once a second, and never for long."""
+    """Looks at a process at most once a second, and never for long."""
 
-    def __init__(self, served: Node) -> None:
-        self._node = served
+    def __init__(self, served: ServerProcess) -> None:
+        self._process = served
         self._looking = trio.Lock()
         #: A look that hangs keeps its thread; the next one waits for it, and then gives up.
         self._threads = trio.CapacityLimiter(1)
@@ -100,7 +100,7 @@ class Readiness:
     async def reasons(self) -> list[Reason]:
         """Why it is not ready; empty when it is."""
         # Never out of date: a load balancer is to turn away from what closes.
-        if self._node.closing.is_set():
+        if self._process.closing.is_set():
             return [Reason("closing", "the server is stopping")]
         async with self._looking:
             if trio.current_time() >= self._until:
@@ -109,7 +109,7 @@ class Readiness:
         return self._found
 
     async def _look(self) -> list[Reason]:
-        served = self._node
+        served = self._process
         with trio.move_on_after(PATIENCE_S):
             try:
                 leader, workers = await trio.to_thread.run_sync(

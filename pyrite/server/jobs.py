@@ -1,4 +1,4 @@
-"""Long work that a client asked for: it runs on, and can be asked after."""
+"""Jobs: long work in the background that a client starts, and whose progress it can query."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class _Sync:
                     raise
                 missing.append(error.public)
             self._before = self._job.done
-        result = {"kbs": [_told(result) for result in results], "errors": missing}
+        result = {"kbs": [_result_dict(result) for result in results], "errors": missing}
         done = self._job.done
         return replace(self._job, state="done", done=done, total=done, result=json.dumps(result))
 
@@ -210,7 +210,7 @@ class _Sync:
             self._storage.put_job(self._job)
 
 
-def _told(result: SyncResult) -> dict[str, object]:
+def _result_dict(result: SyncResult) -> dict[str, object]:
     """What a sync did, without paths: a file is called by the id that it has or would have."""
     return {
         "kb": result.kb,

@@ -1,4 +1,4 @@
-"""What the server logs, and how: lines for a terminal, or one JSON object a line.
+"""Logging of the server: lines for a terminal, or one JSON object a line.
 
 All loggers are the standard library's, Hypercorn's among them; structlog renders what they say.
 What stands in ``extra`` becomes a field. No line holds a token, a body or a query.
@@ -35,7 +35,7 @@ _access = logging.getLogger("pyrite.access")
 
 def install(app: QuartTrio) -> None:
     """Log each request as one line."""
-    listen(app, _log_exchange)
+    listen(app, _log_request)
 
 
 def configure(settings: Settings, environ: Mapping[str, str], stream: TextIO | None = None) -> None:
@@ -63,22 +63,22 @@ def configure(settings: Settings, environ: Mapping[str, str], stream: TextIO | N
     logging.getLogger("hypercorn.error").handlers.clear()
 
 
-def _log_exchange(exchange: RequestRecord) -> None:
-    level = logging.DEBUG if exchange.route in _ROUTINE else logging.INFO
-    if exchange.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+def _log_request(record: RequestRecord) -> None:
+    level = logging.DEBUG if record.route in _ROUTINE else logging.INFO
+    if record.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         level = logging.WARNING
     if _access.isEnabledFor(level):
         _access.log(
             level,
             "request",
             extra={
-                "method": exchange.method if exchange.kind == "http" else "WEBSOCKET",
-                "route": exchange.route,
-                "status": exchange.status,
-                "duration_ms": round(exchange.duration_s * 1000, 1),
-                "client": exchange.client,
-                # It is no longer bound when an exchange is over.
-                "request_id": exchange.request_id,
+                "method": record.method if record.kind == "http" else "WEBSOCKET",
+                "route": record.route,
+                "status": record.status,
+                "duration_ms": round(record.duration_s * 1000, 1),
+                "client": record.client,
+                # It is no longer bound when a request is over.
+                "request_id": record.request_id,
             },
         )
 

@@ -1,4 +1,4 @@
-"""``pyrite serve``: the node, HTTP and the signals in one Trio run, under one supervision.
+"""Run the server for ``pyrite serve`` and ``pyrite mcp --http``: one Trio run for all of it.
 
 Whatever crashes takes everything with it; what went wrong is logged, and the exit code is not
 0, so that a supervisor starts the service again.
@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from typing import NoReturn
@@ -19,18 +19,18 @@ from typing import NoReturn
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as serve_http
+from quart_trio import QuartTrio
 
 from actors.pipeline import cause
 from pyrite.auth.authentication import check_bind
+from pyrite.auth.tokens import Tier
 from pyrite.config.settings import Settings
-from pyrite.encoders.choose import encoder_of
-from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import PyriteError
 from pyrite.server import connections, logs
 from pyrite.server.app import create_app
-from pyrite.server.node import Node
+from pyrite.server.process import ServerProcess
 from pyrite.server.systemd import tell_supervisor
-from pyrite.storage.sqlite.store import SqliteStorage
+from pyrite.services.services import Services
 
 _log = logging.getLogger("pyrite.server")
 
@@ -110,24 +110,21 @@ def address_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - who started it waits for this line
+def _print(address: str) -> None:
+    # Who started it waits for this line.
+    print(f"Pyrite listens on {address}", flush=True)  # noqa: T201
 
 
 def serve(
-    settings: Settings,
-    environ: Mapping[str, str],
-    *,
-    say: Callable[[str], None] = _print,
-    encoder: TextEncoder | None = None,
+    services: Services, *, say: Callable[[str], None] = _print, only_mcp: Tier | None = None
 ) -> int:
     """Serve until a signal comes or something crashes.
 
     Args:
-        settings: those in force; ``host`` and ``port`` say where to listen.
-        environ: what goes before the configuration file, and where a supervisor listens.
-        say: is told the address once the service is ready.
-        encoder: makes the embeddings, if it is not the one that the settings name.
+        services: those of the process, closed afterwards. The settings ``host`` and ``port`` say
+            where to listen, and the environment where a supervisor listens.
+        say: is told the address once all is ready.
+        only_mcp: serve nothing but MCP, with the tools of this tier at most, and start no worker.
 
     Returns:
         The exit code: 0 after a stop that was asked for; 1 or 70 after a crash, which has been
@@ -138,12 +135,14 @@ def serve(
         ConfigError: others could reach it, and there are no tokens.
         StorageError: the database cannot be opened.
     """
-    logs.configure(settings, environ)
+    settings = services.settings
+    logs.configure(settings, services.environ)
     connections.install()
-    with closing(SqliteStorage(settings.database_path)) as storage:
-        encoder = encoder or encoder_of(settings, _log.info)
-        running = _Service(Node(settings, storage, encoder, environ=environ), say)
-        check_bind(settings.host, running.node.tokens)
+    with closing(services):
+        embeds = only_mcp is None
+        process = ServerProcess(services, embeds=embeds, highest=only_mcp or Tier.ADMIN)
+        running = _Run(process, create_app(process, only_mcp=not embeds), say)
+        check_bind(settings.host, services.tokens)
         bound = bind(settings.host, settings.port)
         try:
             trio.run(running.run, bound)
@@ -162,11 +161,12 @@ def crashed(error: BaseException) -> int:
     return BUG
 
 
-class _Service:
-    """One run of the service."""
+class _Run:
+    """One run of the server."""
 
-    def __init__(self, node: Node, say: Callable[[str], None]) -> None:
-        self.node = node
+    def __init__(self, process: ServerProcess, app: QuartTrio, say: Callable[[str], None]) -> None:
+        self._process = process
+        self._app = app
         self._say = say
 
     async def run(self, bound: socket.socket) -> None:
@@ -175,22 +175,20 @@ class _Service:
         Raises:
             BaseExceptionGroup: something has crashed.
         """
-        node = self.node
+        process = self._process
         address = address_of(bound)
-        config = hypercorn_config(node.settings, bound)
+        config = hypercorn_config(process.settings, bound)
         async with trio.open_nursery() as beside:
             await beside.start(self._watch_signals)
             beside.start_soon(self._end_in_time)
             async with trio.open_nursery() as nursery:
-                await nursery.start(node.run)
+                await nursery.start(process.run)
                 await nursery.start(
-                    partial(
-                        serve_http, create_app(node), config, shutdown_trigger=node.closing.wait
-                    )
+                    partial(serve_http, self._app, config, shutdown_trigger=process.answered.wait)
                 )
-                if not node.closing.is_set():
-                    self._say(f"Pyrite listens on {address}")
-                    tell_supervisor(node.environ, "READY=1")
+                if not process.closing.is_set():
+                    self._say(address)
+                    tell_supervisor(process.environ, "READY=1")
             beside.cancel_scope.cancel()
 
     async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
@@ -205,8 +203,8 @@ class _Service:
                     leave(_SIGNAL_EXIT + number)
                 stopped = True
                 _log.info("%s: the service stops", name)
-                tell_supervisor(self.node.environ, "STOPPING=1")
-                self.node.stop()
+                tell_supervisor(self._process.environ, "STOPPING=1")
+                self._process.stop()
 
     async def _end_in_time(self) -> None:
         """End the process if a stop takes longer than it may.
@@ -214,8 +212,8 @@ class _Service:
         What is left then hangs in a thread. Nothing is lost by leaving it: what was committed
         is durable, and the next worker finds this one dead and frees its claims.
         """
-        await self.node.closing.wait()
-        await trio.sleep(self.node.settings.grace_s)
+        await self._process.closing.wait()
+        await trio.sleep(self._process.settings.grace_s)
         _log.warning("the grace period is over: the process ends, and leaves what hangs")
         leave(0)
 

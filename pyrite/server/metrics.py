@@ -1,4 +1,4 @@
-"""The numbers of this process and of its database, for Prometheus.
+"""Metrics of this process and of its database, for Prometheus.
 
 What takes time is observed as it happens; what merely is, such as the length of the queue, is
 read when somebody asks. Names and units follow the conventions of Prometheus.
@@ -63,11 +63,11 @@ class Metrics:
         )
         ProcessCollector(registry=self.registry)
 
-    def answered(self, exchange: RequestRecord) -> None:
+    def answered(self, record: RequestRecord) -> None:
         """A request has been answered."""
-        if exchange.kind == "http":
-            labels = exchange.method, exchange.route, str(exchange.status)
-            self._answers.labels(*labels).observe(exchange.duration_s)
+        if record.kind == "http":
+            labels = record.method, record.route, str(record.status)
+            self._answers.labels(*labels).observe(record.duration_s)
 
     def encoded(self, texts: int, seconds: float) -> None:
         """A batch of so many texts has been in the encoder for so long."""

@@ -1,4 +1,4 @@
-"""Telling the supervisor that started the service how it does (systemd's sd_notify protocol)."""
+"""Readiness notification of the supervisor that started the server (systemd's sd_notify)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """The services of one process put together, and the health check that looks at all of them.
 
-May use: every room but the faces. Used by the server, MCP and the command line to begin with.
+May use: every room but the faces. The server, MCP and the command line begin with `Services`.
+Used by these three.
 """

@@ -17,6 +17,9 @@ from typing import Any
 
 import httpx
 import trio
+from httpx2 import AsyncClient, Limits
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from pyrite.storage.records import Leader
@@ -148,6 +151,20 @@ async def feed(server: Server, query: str = "") -> AsyncIterator[WebSocketConnec
             finally:
                 # Of a connection that the other side has closed, the library leaves this open.
                 await trio.aclose_forcefully(connection._stream)
+
+
+@asynccontextmanager
+async def agent(server: Server, mode: str = "auto") -> AsyncIterator[Client]:
+    """An MCP client that uses a connection of its own for each request."""
+    limits = Limits(max_keepalive_connections=0)
+    with trio.fail_after(LONG):
+        async with (
+            AsyncClient(timeout=LONG, limits=limits) as http,
+            Client(
+                streamable_http_client(f"{server.url}/mcp", http_client=http), mode=mode
+            ) as connected,
+        ):
+            yield connected
 
 
 async def embedded(connection: WebSocketConnection, number: int = 1) -> list[str]:

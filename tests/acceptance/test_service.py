@@ -21,6 +21,7 @@ from tests.acceptance.serving import (
     REAL,
     ROOT,
     SERVE,
+    agent,
     begun,
     embedded,
     environment,
@@ -32,7 +33,11 @@ from tests.acceptance.serving import (
 from tests.integration.attacks import assail
 from tests.integration.hands import Product
 
-pytestmark = pytest.mark.process
+# Where a stream is cut short, the MCP library's client leaves one to the garbage collector.
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
+]
 
 
 async def test_what_is_posted_is_embedded_and_told(product: Product) -> None:
@@ -59,6 +64,22 @@ def test_no_connection_ends_it(product: Product, arguments: tuple[str, ...]) -> 
         # No worker has ended and had another take its place.
         assert len(re.findall(EMBEDS, server.text)) == 1
         assert "a connection has failed and is closed: UnicodeDecodeError" in server.text
+
+
+async def test_agents_are_served_and_a_stop_ends_their_sessions(product: Product) -> None:
+    with started(product, *SERVE) as server:
+        async with agent(server, "legacy") as connected:
+            written = await connected.call_tool("entry_create", {"title": "New", "body": "text"})
+            assert not written.is_error, written.content
+            revision = (written.structured_content or {})["revision"]
+            asked = {"query": "text", "mode": "keyword", "wait_for": revision}
+            found = await connected.call_tool("search", asked)
+            assert [hit["id"] for hit in (found.structured_content or {})["hits"]] == ["new"]
+            # Its session is open, and the stream of it.
+            server.signal(signal.SIGTERM)
+            assert await trio.to_thread.run_sync(server.end) == 0
+        assert "Traceback" not in server.text
+    assert product.storage.leader() is None
 
 
 @pytest.mark.model

@@ -16,6 +16,7 @@ from tests.acceptance.serving import (
     EMBEDS,
     HYPERCORN,
     Server,
+    agent,
     embedded,
     feed,
     leader_of,
@@ -25,7 +26,11 @@ from tests.acceptance.serving import (
 )
 from tests.integration.hands import Product
 
-pytestmark = pytest.mark.process
+# Where a stream is cut short, the MCP library's client leaves one to the garbage collector.
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
+]
 
 
 def both_serve(server: Server) -> None:
@@ -47,6 +52,23 @@ async def test_all_serve_and_one_embeds(product: Product) -> None:
         server.signal(signal.SIGTERM)
         assert await trio.to_thread.run_sync(server.end) == 0
     assert product.storage.leader() is None
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_agents_are_served_by_whichever_worker_they_come_to(
+    product: Product, mode: str
+) -> None:
+    with started(product, *HYPERCORN) as server:
+        await trio.to_thread.run_sync(both_serve, server)
+        for number in range(6):
+            async with agent(server, mode) as connected:
+                written = await connected.call_tool("entry_create", {"title": f"n{number}"})
+                assert not written.is_error, written.content
+                listed = await connected.call_tool("entry_list", {})
+                assert not listed.is_error, listed.content
+        await trio.to_thread.run_sync(until, lambda: product.storage.counts().done == 6)
+        server.signal(signal.SIGTERM)
+        assert await trio.to_thread.run_sync(server.end) == 0
 
 
 async def test_a_signal_to_the_group_finishes_the_encode(product: Product, gate: Path) -> None:

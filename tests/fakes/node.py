@@ -1,4 +1,4 @@
-"""A node to serve from in tests: the real services over SQLite, and fakes of what is live.
+"""A process to serve from in tests: the real services over SQLite, and fakes of what is live.
 
 Nothing embeds unless a test calls :meth:`FakeNode.embed`, and nothing is watched.
 """
@@ -13,16 +13,16 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 
-from pyrite.auth.tokens import TokenService
+from actors.lifecycle import Status
 from pyrite.config.settings import Settings
-from pyrite.embedding.service import EmbeddingService
 from pyrite.errors import PyriteError
-from pyrite.knowledge.service import KBService
-from pyrite.search.service import SearchService
+from pyrite.search.freshness import Waited
 from pyrite.server.jobs import Jobs
 from pyrite.server.metrics import Metrics
-from pyrite.storage.sqlite.store import SqliteStorage
-from pyrite.vault.sync import FolderSync
+from pyrite.server.waiting import wait_for_revision
+from pyrite.services.services import Services
+from pyrite.services.threads import Threads
+from pyrite.storage.protocol import Storage
 from tests.fakes.encoder import FakeEncoder
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ Ts = TypeVarTuple("Ts")
 class FakeFeed:
     """A feed to which nobody listens."""
 
-    def __init__(self, storage: SqliteStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self.woken = 0
 
@@ -48,7 +48,7 @@ class FakeFeed:
 
 
 class FakeNode:
-    """The Node's contract, over a folder of its own."""
+    """The contract of a ServerProcess, over a folder of its own."""
 
     leads = False
 
@@ -65,28 +65,35 @@ class FakeNode:
         self.settings = Settings(home=self.home, model="fake", **settings)
         self.environ = dict(environ or {})
         self.clock = clock
-        self.storage = SqliteStorage(self.settings.database_path)
         self.encoder = FakeEncoder()
-        self.kbs = KBService(self.storage, self.settings, clock=clock, wake=self.wrote)
-        self.embedding = EmbeddingService(self.storage, self.settings, clock)
-        self.sync = FolderSync(self.storage, self.settings, clock)
-        self.search = SearchService(self.storage, self.encoder, self.settings, clock)
-        self.tokens = TokenService(self.storage, clock)
+        self.services = Services(self.environ, self.settings, encoder=self.encoder, clock=clock)
+        self.services.on_write(self.wrote)
+        self.storage = self.services.storage
+        self.kbs = self.services.kbs
+        self.embedding = self.services.embedding
+        self.sync = self.services.sync
+        self.search = self.services.search
+        self.tokens = self.services.tokens
         self.feed: Any = FakeFeed(self.storage)
         self.metrics = Metrics()
         self.closing = trio.Event()
         self.writes = 0
-        self._limiter = trio.CapacityLimiter(40)
-        self._searching = trio.CapacityLimiter(1)
+        self._threads = Threads()
+        self.run_search = self._threads.run_search
         self.jobs = Jobs(
             self.storage, self.kbs, self.sync, self.run_sync, clock=clock, wrote=self.wrote
         )
 
     async def run_sync(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await trio.to_thread.run_sync(function, *args, limiter=self._limiter)
+        return await self._threads.run_sync(function, *args)
 
-    async def run_search(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        return await trio.to_thread.run_sync(function, *args, limiter=self._searching)
+    async def wait(self, revision: int, timeout_s: float) -> Waited:
+        def revision_status(revision: int) -> Status | None:
+            return self.storage.revision_status(revision, self.search.model_id)
+
+        return await wait_for_revision(
+            self.feed, self.run_sync, revision_status, revision, timeout_s
+        )
 
     def wrote(self) -> None:
         self.writes += 1
@@ -104,7 +111,7 @@ class FakeNode:
 
     def close(self) -> None:
         """Release the database."""
-        self.storage.close()
+        self.services.close()
 
     def add_kb(self, name: str = "notes") -> Path:
         """A knowledge base with a folder of its own."""

@@ -20,6 +20,7 @@ from pyrite.config.settings import Settings
 from pyrite.embedding.service import EmbeddingService
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.knowledge.service import KBService
+from pyrite.services.services import Services
 from pyrite.storage.records import Filters, KnowledgeBase, StoredEntry
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -90,6 +91,18 @@ class Product:
     def open(self) -> SqliteStorage:
         """One more instance over the same database, as another process would have."""
         return self.opened.enter_context(closing(SqliteStorage(self.settings.database_path)))
+
+    def services(
+        self, encoder: FakeEncoder | None = None, *, shares_encoder: bool = False, **changes: object
+    ) -> Services:
+        """The services of another process, with changed settings."""
+        return Services(
+            {},
+            self.tuned(**changes),
+            storage=self.open(),
+            encoder=encoder or FakeEncoder(self.settings.model),
+            shares_encoder=shares_encoder,
+        )
 
     def tuned(self, **changes: object) -> Settings:
         """The settings with changes."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,16 @@ from pyrite.server import connections
 from pyrite.server.app import create_app
 from pyrite.server.main import address_of, bind, hypercorn_config
 from tests.fakes.node import FakeNode
-from tests.integration.attacks import ATTACKS, HTTP2, alive, assail, attack, handshake, request
+from tests.integration.attacks import (
+    ATTACKS,
+    HTTP2,
+    alive,
+    assail,
+    attack,
+    break_off,
+    handshake,
+    request,
+)
 from tests.integration.hands import Product
 from tests.integration.test_mcp_http import serving as serving_mcp
 
@@ -51,6 +61,25 @@ async def serving(node: FakeNode) -> AsyncIterator[str]:
             stop.set()
             nursery.cancel_scope.cancel()
     node.close()
+
+
+def sockets() -> int:
+    """How many sockets this process has open."""
+    found = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += str(link.readlink()).startswith("socket:")
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the open files are read from /proc")
+@pytest.mark.parametrize("name", ["a pipeline", "CONNECT", "HTTP/2 of data too late"])
+async def test_nothing_is_held_for_a_client_that_has_gone(node: FakeNode, name: str) -> None:
+    async with serving(node) as url:
+        before = sockets()
+        await trio.to_thread.run_sync(break_off, url, b"".join(ATTACKS[name]))
+        while sockets() > before:  # noqa: ASYNC110 - the kernel tells nobody
+            await trio.sleep(0.01)
 
 
 async def test_the_server_goes_on(node: FakeNode) -> None:

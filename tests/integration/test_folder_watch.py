@@ -19,13 +19,12 @@ import trio.lowlevel
 from watchfiles import Change, awatch
 
 from actors.lifecycle import Status
-from pyrite.server.node import Node
+from pyrite.server.process import ServerProcess
 from pyrite.storage.records import BULK, INTERACTIVE
 from pyrite.vault import watch as watch_module
 from pyrite.vault.entry_files import Draft
 from pyrite.vault.sync import SyncResult
 from pyrite.vault.watch import FolderWatch, by_folder
-from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
 
 
@@ -221,7 +220,7 @@ async def test_where_the_system_cannot_tell_folders_are_read(
 
 
 async def test_the_server_embeds_what_an_editor_saves(product: Product) -> None:
-    node = Node(product.settings, product.open(), FakeEncoder())
+    node = ServerProcess(product.services())
     with trio.fail_after(LONG):
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run)

@@ -194,7 +194,7 @@ def test_a_port_that_is_taken(product: Product) -> None:
         with start(product, "--http", "--port", port) as process:
             _, err = process.communicate(timeout=LONG)
     assert process.returncode == 1
-    assert f"nothing can listen on 127.0.0.1, port {port}" in err
+    assert f"the server cannot listen on port {port} of 127.0.0.1" in err
     assert err.count("\n") == 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from actors.messages import WorkerState
 from actors.ports import RefusedTextError
 from pyrite.auth.tokens import Tier
 from pyrite.errors import ModelError
-from pyrite.mcp.desk import Desk
+from pyrite.mcp.executor import ToolExecutor
 from pyrite.mcp.resources import PAGE
 from pyrite.mcp.server import PyriteServer, instructions
 from pyrite.mcp.tools.indexing import MOST_EMBEDDED
+from pyrite.services.services import Services
 from pyrite.storage.sqlite.driver import sqlite3
 from tests.integration.hands import KB, LONG, Product, Words
 from tests.integration.test_fallback import row
@@ -42,10 +43,12 @@ ADMIN = {"kb_add", "kb_remove", "index_pause", "index_resume"}
 class Hands:
     """A connected client, whose every answer is held to the tool's own schema."""
 
-    def __init__(self, client: Client, product: Product, desk: Desk, encoder: Words) -> None:
+    def __init__(
+        self, client: Client, product: Product, executor: ToolExecutor, encoder: Words
+    ) -> None:
         self.client = client
         self.product = product
-        self.desk = desk
+        self.executor = executor
         self.encoder = encoder
         self.schemas: dict[str, Any] = {}
 
@@ -75,10 +78,15 @@ def told(value: Any) -> Any:
 
 @asynccontextmanager
 async def connected(
-    product: Product, tier: Tier = Tier.ADMIN, encoder: Words | None = None, **desk: Any
+    product: Product,
+    tier: Tier = Tier.ADMIN,
+    encoder: Words | None = None,
+    environ: Mapping[str, str] | None = None,
+    **executor: Any,
 ) -> AsyncIterator[Hands]:
     encoder = encoder or Words(product.settings.model)
-    made = Desk(product.storage, product.settings, encoder, **desk)
+    services = Services(environ or {}, product.settings, storage=product.storage, encoder=encoder)
+    made = ToolExecutor(services, **executor)
     with trio.fail_after(LONG):
         async with Client(PyriteServer(made, tier)) as client:
             hands = Hands(client, product, made, encoder)
@@ -691,7 +699,7 @@ async def test_a_bug_is_told_as_one_without_its_text(
         def broken() -> list[object]:
             raise RuntimeError("secret")
 
-        monkeypatch.setattr(hands.desk.kbs, "kbs", broken)
+        monkeypatch.setattr(hands.executor.kbs, "kbs", broken)
         text = await hands.refused("kb_list")
         assert "secret" not in text
         assert "bug" in text
@@ -723,7 +731,7 @@ async def test_a_cancelled_write_stands_and_its_entry_stays_queued(product: Prod
 
 async def test_a_server_that_stops_takes_nothing_more(product: Product) -> None:
     async with connected(product) as hands:
-        await hands.desk.finish(0)
+        await hands.executor.finish(0)
         assert "stopping" in await hands.refused("kb_list")
 
 
@@ -731,16 +739,16 @@ async def test_the_memory_of_a_model_that_rests_is_given_back(product: Product) 
     async with connected(product) as hands:
         hands.encoder.load()
         await hands.ok("entry_create", title="A")
-        await hands.desk.unload_unless_used(3600)
+        await hands.executor.unload_unless_used(3600)
         assert hands.encoder.ready
-        await hands.desk.unload_unless_used(0)
+        await hands.executor.unload_unless_used(0)
         assert not hands.encoder.ready
 
 
 async def test_over_http_no_path_is_told(product: Product) -> None:
     async with connected(product, local=False) as hands:
         assert (await hands.ok("kb_list"))["kbs"][0]["path"] is None
-        assert hands.desk.told(f"no {product.folder}/x") == "no …"
+        assert hands.executor.redacted(f"no {product.folder}/x") == "no …"
 
 
 async def test_the_handbook_lists_every_tool_with_its_parameters_and_answer(

@@ -35,11 +35,9 @@ def links(app: App, entry_id: str | None, *, dangling: bool, kb: str | None, as_
       pyrite links guide/setup
       pyrite links --dangling --kb notes
     """
-    from pyrite.search.links import LinkService  # noqa: PLC0415
-
     if dangling == (entry_id is not None):
         raise click.UsageError("Give either the ID of an entry or --dangling.")
-    service = LinkService(app.storage, app.kbs, app.settings)
+    service = app.links
     if entry_id is None:
         _dangling(app, service, kb, as_json=as_json)
         return

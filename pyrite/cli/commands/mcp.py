@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
+from pyrite.cli import context
 from pyrite.cli.context import App, pass_app
 from pyrite.cli.output import note
+from pyrite.services.services import Services
+
+if TYPE_CHECKING:
+    from pyrite.config.settings import Settings
 
 #: Beside the service's own port, so that both can run.
 _PORT = 8708
@@ -42,8 +48,8 @@ def mcp(app: App, *, tier: str, http: bool, host: str, port: int) -> None:
     """Serve the knowledge bases to agents, over the Model Context Protocol.
 
     A client starts this command and speaks to it over standard input and output. With --http it
-    is a server of its own, at http://HOST:PORT/mcp. It never starts a worker: what is written
-    while none runs is embedded at once.
+    is a server of its own, at http://HOST:PORT/mcp, as `pyrite serve` has one. It never starts a
+    worker: what is written while none runs is embedded at once.
 
     \b
     Examples:
@@ -51,38 +57,40 @@ def mcp(app: App, *, tier: str, http: bool, host: str, port: int) -> None:
       pyrite mcp --tier write
       pyrite mcp --http --port 8708
     """
-    context = click.get_current_context()
     for name in ("host", "port"):
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        given = (
+            click.get_current_context().get_parameter_source(name)
+            is click.core.ParameterSource.COMMANDLINE
+        )
         if given and not http:
             raise click.UsageError(f"--{name} goes with --http.")
+    if http:
+        _serve_http(replace(app.settings, host=host, port=port), app, tier)
+        return
+    if sys.stdin.isatty():
+        note("Waiting for an MCP client on standard input; Ctrl-C ends it.")
     # Imported only here: the SDK takes most of a second.
     import trio  # noqa: PLC0415
 
     from actors.pipeline import cause  # noqa: PLC0415
     from pyrite.auth.tokens import Tier  # noqa: PLC0415
-    from pyrite.mcp.desk import Desk  # noqa: PLC0415
-
-    desk = Desk(app.storage, app.settings, app.encoder, environ=os.environ, local=not http)
-    if not http:
-        from pyrite.mcp.stdio import serve_stdio  # noqa: PLC0415
-
-        if sys.stdin.isatty():
-            note("Waiting for an MCP client on standard input; Ctrl-C ends it.")
-        try:
-            trio.run(serve_stdio, desk, Tier(tier))
-        except BaseExceptionGroup as group:
-            raise cause(group) from None
-        return
-    from pyrite.mcp.http import at, run_http  # noqa: PLC0415
-    from pyrite.server import connections  # noqa: PLC0415
-
-    connections.install()
-
-    def say(url: str) -> None:
-        note(f"MCP server for the tier {tier} at {url}")
+    from pyrite.mcp.stdio import serve_stdio  # noqa: PLC0415
 
     try:
-        trio.run(run_http, desk, Tier(tier), at(app.settings, host, port), say)
+        trio.run(serve_stdio, app, Tier(tier))
     except BaseExceptionGroup as group:
         raise cause(group) from None
+
+
+def _serve_http(settings: Settings, app: App, tier: str) -> None:
+    from pyrite.auth.tokens import Tier  # noqa: PLC0415
+    from pyrite.server import main  # noqa: PLC0415
+
+    services = Services(app.environ, settings, encoder=context.make_encoder(settings))
+    code = main.serve(
+        services,
+        say=lambda address: note(f"MCP server for the tier {tier} at {address}/mcp"),
+        only_mcp=Tier(tier),
+    )
+    # A thread that hangs, or loads the model, must not hold up the end.
+    main.leave(code)

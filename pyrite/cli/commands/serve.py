@@ -6,6 +6,7 @@ import click
 
 from pyrite.cli import context
 from pyrite.cli.context import App
+from pyrite.services.services import Services
 
 
 @click.command()
@@ -18,7 +19,7 @@ from pyrite.cli.context import App
 )
 @click.pass_obj
 def serve(app: App, *, host: str | None, port: int | None) -> None:
-    """Serve the REST API and the live feed, and embed what is queued, until stopped.
+    """Serve the REST API, the live feed and MCP, and embed what is queued, until stopped.
 
     Prints the address once it is ready. Ctrl-C or SIGTERM finishes what has begun and stops; a
     second one ends at once. The exit code is 0 after a stop, and 1 or 70 if the service failed.
@@ -29,7 +30,6 @@ def serve(app: App, *, host: str | None, port: int | None) -> None:
       pyrite serve --port 0
     """
     # Imported only here: no other command needs a server.
-    import os  # noqa: PLC0415
     from dataclasses import replace  # noqa: PLC0415
 
     from pyrite.server import main  # noqa: PLC0415
@@ -39,6 +39,9 @@ def serve(app: App, *, host: str | None, port: int | None) -> None:
         settings = replace(settings, host=host)
     if port is not None:
         settings = replace(settings, port=port)
-    code = main.serve(settings, os.environ, encoder=context.make_encoder(settings))
+    services = Services(
+        app.environ, settings, encoder=context.make_encoder(settings), shares_encoder=True
+    )
+    code = main.serve(services)
     # A thread that hangs, or loads the model, must not hold up the end.
     main.leave(code)

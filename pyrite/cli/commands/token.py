@@ -11,7 +11,6 @@ from pyrite.cli.context import App, json_option, pass_app
 from pyrite.cli.output import DAY, moment, note, print_json, say, table
 
 if TYPE_CHECKING:
-    from pyrite.auth.tokens import TokenService
     from pyrite.storage.records import TokenRow
 
 
@@ -53,7 +52,7 @@ def create(app: App, *, name: str, tier: str, expires: float | None, as_json: bo
     """
     from pyrite.auth.tokens import Tier  # noqa: PLC0415
 
-    tokens = _service(app)
+    tokens = app.tokens
     expires_in_s = None if expires is None else expires * DAY
     made = tokens.create(name, Tier(tier), expires_in_s=expires_in_s)
     if as_json:
@@ -74,7 +73,7 @@ def list_tokens(app: App, *, as_json: bool) -> None:
     Example:
       pyrite token list
     """
-    rows = _service(app).tokens()
+    rows = app.tokens.tokens()
     if as_json:
         print_json({"tokens": [_shown(row) for row in rows]})
         return
@@ -100,7 +99,7 @@ def revoke(app: App, *, name: str, as_json: bool) -> None:
     Example:
       pyrite token revoke phone
     """
-    tokens = _service(app)
+    tokens = app.tokens
     tokens.revoke(name)
     if as_json:
         print_json({"name": name})
@@ -111,12 +110,6 @@ def revoke(app: App, *, name: str, as_json: bool) -> None:
             "That was the last token. Without any, whoever uses this computer can do everything "
             "through the server, and other computers nothing. To keep it closed, make another."
         )
-
-
-def _service(app: App) -> TokenService:
-    from pyrite.auth.tokens import TokenService  # noqa: PLC0415
-
-    return TokenService(app.storage)
 
 
 def _shown(row: TokenRow) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pyrite.auth.tokens import Tier
 from pyrite.config.file import set_value
 from pyrite.config.loading import PREFIX
 from pyrite.mcp.catalog import tool
-from pyrite.mcp.desk import Desk
+from pyrite.mcp.executor import ToolExecutor
 from pyrite.mcp.models import KnowledgeBaseName, Paused
 
 Name = Annotated[
@@ -24,8 +24,8 @@ Name = Annotated[
 class Administering:
     """Knowledge bases and the pause."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, executor: ToolExecutor) -> None:
+        self._executor = executor
 
     @tool("Register a knowledge base", Tier.ADMIN, idempotent=True)
     async def kb_add(
@@ -41,38 +41,38 @@ class Administering:
             folder = Path(path)
             if not folder.is_absolute():
                 raise ToolError(f"path must be absolute, such as /home/you/notes, not {path!r}")
-            added = self._desk.kbs.add_kb(name, folder)
+            added = self._executor.kbs.add_kb(name, folder)
             return KnowledgeBaseName(name=added.name, path=self._path(added.path))
 
-        return await self._desk.run_sync(run)
+        return await self._executor.run_sync(run)
 
     @tool("Forget a knowledge base", Tier.ADMIN, destructive=True)
     async def kb_remove(self, name: Name) -> KnowledgeBaseName:
         """Forget a knowledge base and its embeddings. Its files stay as they are."""
 
         def run() -> KnowledgeBaseName:
-            known = self._desk.kbs.kb(self._desk.kb_named(name))
-            self._desk.kbs.remove_kb(known.name)
+            known = self._executor.kbs.kb(self._executor.kb_named(name))
+            self._executor.kbs.remove_kb(known.name)
             return KnowledgeBaseName(name=known.name, path=self._path(known.path))
 
-        return await self._desk.run_sync(run)
+        return await self._executor.run_sync(run)
 
     @tool("Pause embedding", Tier.ADMIN, idempotent=True)
     async def index_pause(self) -> Paused:
         """Have workers claim nothing more until index_resume; writes stay queued meanwhile."""
-        return await self._desk.run_sync(lambda: self._pause(paused=True))
+        return await self._executor.run_sync(lambda: self._pause(paused=True))
 
     @tool("Resume embedding", Tier.ADMIN, idempotent=True)
     async def index_resume(self) -> Paused:
         """End the pause that index_pause began."""
-        return await self._desk.run_sync(lambda: self._pause(paused=False))
+        return await self._executor.run_sync(lambda: self._pause(paused=False))
 
     def _pause(self, *, paused: bool) -> Paused:
         variable = f"{PREFIX}PAUSED"
-        if variable in self._desk.environ:
+        if variable in self._executor.environ:
             raise ToolError(f"{variable} in the environment decides it; the person has to unset it")
-        set_value(self._desk.settings.config_path, "paused", str(paused).lower())
-        return Paused(paused=self._desk.settings.paused)
+        set_value(self._executor.settings.config_path, "paused", str(paused).lower())
+        return Paused(paused=self._executor.settings.paused)
 
     def _path(self, path: str) -> str | None:
-        return path if self._desk.local else None
+        return path if self._executor.local else None

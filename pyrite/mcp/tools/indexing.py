@@ -15,7 +15,7 @@ from pyrite.errors import NotFoundError
 from pyrite.mcp import advice, views
 from pyrite.mcp import parameters as given
 from pyrite.mcp.catalog import tool
-from pyrite.mcp.desk import Desk
+from pyrite.mcp.executor import ToolExecutor
 from pyrite.mcp.models import EntryName, Retried, SyncAnswer
 from pyrite.storage.records import Key, KnowledgeBase
 from pyrite.vault.sync import Progress, SyncResult
@@ -27,8 +27,8 @@ MOST_EMBEDDED = 100
 class Indexing:
     """The index and the queue."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, executor: ToolExecutor) -> None:
+        self._executor = executor
 
     @tool("Sync folders", Tier.WRITE, idempotent=True)
     async def index_sync(
@@ -43,21 +43,25 @@ class Indexing:
 
         Needed only for files that were changed by something other than these tools.
         """
-        desk = self._desk
-        only = await desk.run_sync(lambda: desk.only(kb))
+        executor = self._executor
+        only = await executor.run_sync(lambda: executor.only(kb))
         known = [
-            each for each in await desk.run_sync(desk.kbs.kbs) if not only or each.name in only
+            each
+            for each in await executor.run_sync(executor.kbs.kbs)
+            if not only or each.name in only
         ]
         results: list[SyncResult] = []
         errors: list[str] = []
         for each in known:
             report = _reporter(context, f"reading {each.name}")
             try:
-                results.append(await desk.run_sync(partial(_sync, desk, each, full, report)))
+                results.append(
+                    await executor.run_sync(partial(_sync, executor, each, full, report))
+                )
             except _UnreadableError as error:
                 errors.append(error.text)
         changed = [(r.kb, i) for r in results for i in (*r.came, *r.updated)]
-        queued, warning = await embedded(desk, changed)
+        queued, warning = await embedded(executor, changed)
         syncs = [views.sync_info(result) for result in results]
         return SyncAnswer(kbs=syncs, errors=errors, queued=queued, warning=warning)
 
@@ -71,17 +75,17 @@ class Indexing:
         ] = None,
     ) -> Retried:
         """Try to embed failed entries again: all of them, or those named."""
-        desk = self._desk
+        executor = self._executor
 
         def run() -> list[Key]:
-            only = next(iter(desk.only(kb)), None)
+            only = next(iter(executor.only(kb)), None)
             try:
-                return desk.embedding.retry_failed(only, ids)
+                return executor.embedding.retry_failed(only, ids)
             except NotFoundError as error:
                 raise ToolError(advice.not_failed(error)) from error
 
-        retried = await desk.run_sync(run)
-        queued, warning = await embedded(desk, retried)
+        retried = await executor.run_sync(run)
+        queued, warning = await embedded(executor, retried)
         names = [EntryName(kb=name, id=entry_id) for name, entry_id in retried]
         return Retried(retried=names, queued=queued, warning=warning)
 
@@ -94,7 +98,7 @@ class _UnreadableError(Exception):
         self.text = text
 
 
-def _sync(desk: Desk, kb: KnowledgeBase, full: bool, report: Progress) -> SyncResult:
+def _sync(executor: ToolExecutor, kb: KnowledgeBase, full: bool, report: Progress) -> SyncResult:
     """Sync in a thread; between two batches, each a transaction, it can be cancelled."""
 
     def progress(done: int, total: int) -> None:
@@ -102,9 +106,9 @@ def _sync(desk: Desk, kb: KnowledgeBase, full: bool, report: Progress) -> SyncRe
         report(done, total)
 
     try:
-        return desk.sync.sync(kb, full=full, progress=progress)
+        return executor.sync.sync(kb, full=full, progress=progress)
     except NotFoundError as error:
-        raise _UnreadableError(advice.after(error, local=desk.local)) from error
+        raise _UnreadableError(advice.after(error, local=executor.local)) from error
 
 
 def _reporter(context: Context, message: str) -> Progress:
@@ -116,15 +120,15 @@ def _reporter(context: Context, message: str) -> Progress:
     return lambda done, total: trio.from_thread.run(tell, done, total)
 
 
-async def embedded(desk: Desk, keys: list[Key]) -> tuple[int, str | None]:
+async def embedded(executor: ToolExecutor, keys: list[Key]) -> tuple[int, str | None]:
     """See to entries that one call has queued; how many still wait in all, and a warning."""
-    outcome = await desk.after(keys[:MOST_EMBEDDED])
-    counts = await desk.run_sync(desk.storage.counts)
-    warning = None if outcome.warning is None else desk.told(outcome.warning)
+    outcome = await executor.after(keys[:MOST_EMBEDDED])
+    counts = await executor.run_sync(executor.storage.counts)
+    warning = None if outcome.warning is None else executor.redacted(outcome.warning)
     if (
         warning is None
         and counts.unfinished
-        and await desk.run_sync(desk.embedding.live_worker) is None
+        and await executor.run_sync(executor.embedding.live_worker) is None
     ):
         warning = (
             f"{counts.unfinished} entries wait and no worker is running: the person can start "

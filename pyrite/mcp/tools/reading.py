@@ -11,7 +11,7 @@ from pyrite.embedding.service import status_dict
 from pyrite.mcp import advice, views
 from pyrite.mcp import parameters as given
 from pyrite.mcp.catalog import tool
-from pyrite.mcp.desk import About, Desk
+from pyrite.mcp.executor import About, ToolExecutor
 from pyrite.mcp.models import (
     EntryPage,
     EntryText,
@@ -24,24 +24,23 @@ from pyrite.mcp.models import (
     SearchAnswer,
     StatusAnswer,
 )
-from pyrite.search.links import LinkService
 from pyrite.search.query import Mode, SearchRequest
 
 
 class Reading:
     """Finding and reading entries."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, executor: ToolExecutor) -> None:
+        self._executor = executor
 
     @tool("List knowledge bases", Tier.READ)
     async def kb_list(self) -> KnowledgeBaseList:
         """List the knowledge bases, with how many entries each has and can be found by meaning."""
-        return await self._desk.run_sync(self._kb_list)
+        return await self._executor.run_sync(self._kb_list)
 
     def _kb_list(self) -> KnowledgeBaseList:
-        desk = self._desk
-        rows = [(kb, desk.storage.counts(kb.name)) for kb in desk.kbs.kbs()]
+        executor = self._executor
+        rows = [(kb, executor.storage.counts(kb.name)) for kb in executor.kbs.kbs()]
         return KnowledgeBaseList(
             kbs=[
                 KnowledgeBaseInfo(
@@ -50,7 +49,7 @@ class Reading:
                     embedded=counts.done,
                     pending=counts.unfinished,
                     failed=counts.failed,
-                    path=kb.path if desk.local else None,
+                    path=kb.path if executor.local else None,
                 )
                 for kb, counts in rows
             ]
@@ -77,25 +76,25 @@ class Reading:
         Read more of a hit with entry_get, from start=passage.start. `freshness` counts entries
         that a search by meaning cannot see yet; they are found by their words.
         """
-        desk = self._desk
+        executor = self._executor
 
         def asked() -> SearchRequest:
             request = SearchRequest(
                 query=query,
                 mode=Mode(mode),
-                filters=given.filters(desk.only(kb), type, tags, since, until, fields),
+                filters=given.filters(executor.only(kb), type, tags, since, until, fields),
                 limit=limit,
                 offset=offset,
             )
             request.check()
             return request
 
-        request = await desk.run_sync(asked)
+        request = await executor.run_sync(asked)
         waited = None
         if wait_for is not None and request.mode is not Mode.KEYWORD:
-            waited = await desk.wait(wait_for, timeout)
-        result = await desk.run_search(lambda: desk.search.search(request))
-        return views.search_answer(replace(result, waited=waited), desk.told)
+            waited = await executor.wait(wait_for, timeout)
+        result = await executor.run_search(lambda: executor.search.search(request))
+        return views.search_answer(replace(result, waited=waited), executor.redacted)
 
     @tool("Read an entry", Tier.READ)
     async def entry_get(
@@ -113,7 +112,7 @@ class Reading:
         """
 
         def run() -> EntryText:
-            stored = self._desk.kbs.get_entry(about.kb, id)
+            stored = self._executor.kbs.get_entry(about.kb, id)
             body = stored.entry.body
             first, end = start, len(body)
             if heading is not None:
@@ -124,8 +123,8 @@ class Reading:
                 first, end = max(start, found[0]), max(start, found[1])
             return views.entry_text(stored, first, end, max_characters)
 
-        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
-        return await self._desk.run_sync(run, about)
+        about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
+        return await self._executor.run_sync(run, about)
 
     @tool("List entries", Tier.READ)
     async def entry_list(
@@ -142,12 +141,12 @@ class Reading:
         """List entries by knowledge base and id, without their bodies."""
 
         def run() -> EntryPage:
-            filters = given.filters(self._desk.only(kb), type, tags, since, until, fields)
-            found = self._desk.kbs.list_entries(filters, limit=limit + 1, offset=offset)
+            filters = given.filters(self._executor.only(kb), type, tags, since, until, fields)
+            found = self._executor.kbs.list_entries(filters, limit=limit + 1, offset=offset)
             page = [views.entry_info(stored) for stored in found[:limit]]
             return EntryPage(entries=page, more=len(found) > limit)
 
-        return await self._desk.run_sync(run)
+        return await self._executor.run_sync(run)
 
     @tool("Find related entries", Tier.READ)
     async def related(
@@ -168,14 +167,16 @@ class Reading:
             # Imported only here: it brings numpy, which a session without it does not need.
             from pyrite.search.related import related  # noqa: PLC0415
 
-            desk = self._desk
-            filters = given.filters(desk.only(kbs), type, tags, since, until, fields)
-            desk.kbs.get_entry(about.kb, id)
-            near = desk.search.neighbourhood()
-            return views.related_answer(related(desk.storage, near, (about.kb, id), filters, limit))
+            executor = self._executor
+            filters = given.filters(executor.only(kbs), type, tags, since, until, fields)
+            executor.kbs.get_entry(about.kb, id)
+            near = executor.search.neighbourhood()
+            return views.related_answer(
+                related(executor.storage, near, (about.kb, id), filters, limit)
+            )
 
-        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
-        return await self._desk.run_search(run, about)
+        about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
+        return await self._executor.run_search(run, about)
 
     @tool("List links", Tier.READ)
     async def links(
@@ -191,45 +192,45 @@ class Reading:
         """
 
         def dangling() -> LinksAnswer:
-            service, names = self._link_service(), self._desk.only(kb) or self._desk.kb_names()
+            service, names = (
+                self._executor.services.links,
+                self._executor.only(kb) or self._executor.kb_names(),
+            )
             most = offset + limit + 1
             found = [each for name in names for each in service.dangling(name, limit=most)]
             return views.links_answer(found, [], limit, offset)
 
         def both(about: About) -> LinksAnswer:
-            found = self._link_service().of(about.kb, about.id)
+            found = self._executor.services.links.of(about.kb, about.id)
             return views.links_answer(found.links, found.backlinks, limit, offset)
 
         if id is None:
-            return await self._desk.run_sync(dangling)
-        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
-        return await self._desk.run_sync(lambda: both(about), about)
-
-    def _link_service(self) -> LinkService:
-        return LinkService(self._desk.storage, self._desk.kbs, self._desk.settings)
+            return await self._executor.run_sync(dangling)
+        about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
+        return await self._executor.run_sync(lambda: both(about), about)
 
     @tool("Embedding status", Tier.READ)
     async def embed_status(self, kb: given.OnlyKB = None) -> StatusAnswer:
         """Say how many entries can be found by meaning, what waits, and whether a worker runs."""
 
         def run() -> StatusAnswer:
-            only = next(iter(self._desk.only(kb)), None)
-            return StatusAnswer.model_validate(status_dict(self._desk.embedding.status(only)))
+            only = next(iter(self._executor.only(kb)), None)
+            return StatusAnswer.model_validate(status_dict(self._executor.embedding.status(only)))
 
-        return await self._desk.run_sync(run)
+        return await self._executor.run_sync(run)
 
     @tool("List failures", Tier.READ)
     async def embed_failures(self, kb: given.OnlyKB = None, limit: given.Limit = 50) -> FailureList:
         """List the entries that could not be embedded, newest first, with the reason of each."""
 
         def run() -> FailureList:
-            only = next(iter(self._desk.only(kb)), None)
-            found = self._desk.embedding.failures(only, limit + 1)
+            only = next(iter(self._executor.only(kb)), None)
+            found = self._executor.embedding.failures(only, limit + 1)
             rows = [asdict(failure) for failure in found[:limit]]
             for row in rows:
                 row["id"] = row.pop("entry_id")
-                row["error"] = self._desk.told(row["error"])
+                row["error"] = self._executor.redacted(row["error"])
             failures = [FailureInfo(**row) for row in rows]
             return FailureList(failures=failures, more=len(found) > limit)
 
-        return await self._desk.run_sync(run)
+        return await self._executor.run_sync(run)

@@ -14,7 +14,7 @@ from pyrite.markdown.ids import slug
 from pyrite.mcp import parameters as given
 from pyrite.mcp import views
 from pyrite.mcp.catalog import tool
-from pyrite.mcp.desk import About, Desk
+from pyrite.mcp.executor import About, ToolExecutor
 from pyrite.mcp.models import Deleted, Written
 from pyrite.vault.entry_files import Draft, Edit
 
@@ -22,8 +22,8 @@ from pyrite.vault.entry_files import Draft, Edit
 class Writing:
     """Creating, changing and deleting entries."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, executor: ToolExecutor) -> None:
+        self._executor = executor
 
     @tool("Create an entry", Tier.WRITE)
     async def entry_create(
@@ -58,10 +58,12 @@ class Writing:
             body=body,
             fields=fields or {},
         )
-        name = await self._desk.run_sync(lambda: self._desk.kb_named(kb))
+        name = await self._executor.run_sync(lambda: self._executor.kb_named(kb))
         about = About(name, slug(title) if id is None else id)
-        result = await self._desk.run_sync(lambda: self._desk.kbs.create_entry(name, draft), about)
-        return await self._told(result)
+        result = await self._executor.run_sync(
+            lambda: self._executor.kbs.create_entry(name, draft), about
+        )
+        return await self._answer(result)
 
     @tool("Change an entry", Tier.WRITE, destructive=True)
     async def entry_update(
@@ -106,11 +108,11 @@ class Writing:
             return Edit(changes, removals, text)
 
         def run() -> WriteResult:
-            kbs = self._desk.kbs
+            kbs = self._executor.kbs
             return kbs.update_entry(about.kb, id, edit, expected_revision=if_revision)
 
-        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
-        return await self._told(await self._desk.run_sync(run, about))
+        about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
+        return await self._answer(await self._executor.run_sync(run, about))
 
     @tool("Delete an entry", Tier.WRITE, destructive=True)
     async def entry_delete(
@@ -119,15 +121,15 @@ class Writing:
         """Delete an entry and its file. Only git or a backup brings it back."""
 
         def run() -> Deleted:
-            self._desk.kbs.delete_entry(about.kb, id, expected_revision=if_revision)
+            self._executor.kbs.delete_entry(about.kb, id, expected_revision=if_revision)
             return Deleted(kb=about.kb, id=id, deleted=True)
 
-        about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)
-        return await self._desk.run_sync(run, about)
+        about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
+        return await self._executor.run_sync(run, about)
 
-    async def _told(self, result: WriteResult) -> Written:
-        outcome = await self._desk.after([(result.kb, result.id)])
-        return views.written(result, outcome, self._desk.told)
+    async def _answer(self, result: WriteResult) -> Written:
+        outcome = await self._executor.after([(result.kb, result.id)])
+        return views.written(result, outcome, self._executor.redacted)
 
 
 def joined(body: str, more: str) -> str:

@@ -18,7 +18,7 @@ from quart_trio import QuartTrio
 
 from pyrite.api.problems import ProblemError, fault
 from pyrite.auth.tokens import Tier
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.feed import messages
 from pyrite.server.feed.follow import Feed, Listener
 from pyrite.server.feed.messages import BadRequestError, Interest, Message
@@ -112,7 +112,7 @@ async def follow() -> None:
     since, interest = _asked()
     await _check_kbs(interest)
     connected: set[Connection] = current_app.extensions[_CONNECTED]
-    served = node()
+    served = server()
     if len(connected) >= served.settings.max_websockets:
         raise _unavailable("as many clients as the setting max_websockets allows are connected")
     if served.closing.is_set():
@@ -175,7 +175,7 @@ async def _check_kbs(interest: Interest) -> None:
     Raises:
         NotFoundError: 404; the message says which.
     """
-    served = node()
+    served = server()
 
     def check() -> None:
         for kb in sorted(interest.kbs or ()):
@@ -249,7 +249,7 @@ async def _read(connection: Connection) -> None:
 
 async def _look_after(connection: Connection) -> None:
     """Close the connection when the server stops or the token is gone, and cut off the stuck."""
-    closing, wire = node().closing, connection.wire
+    closing, wire = server().closing, connection.wire
     try:
         while not closing.is_set():
             patience: Patience = current_app.extensions[PATIENCE]
@@ -257,7 +257,7 @@ async def _look_after(connection: Connection) -> None:
                 await closing.wait()
             writing_s = wire.writing_s
             if writing_s is not None and writing_s > patience.stuck_s:
-                connection.drop(node().feed)
+                connection.drop(server().feed)
                 return await wire.cut()
             if wire.closed:
                 # Hypercorn closes by itself when a message is too large, and goes on reading.

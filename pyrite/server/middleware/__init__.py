@@ -1,4 +1,4 @@
-"""What every request passes: authentication, problems as answers, the request log, bounds.
+"""Middleware: authentication, errors as problems, the request log, bounds on bodies.
 
 May use: `auth`, `api`. Used by the application alone.
 """

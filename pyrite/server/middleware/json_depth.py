@@ -1,4 +1,4 @@
-"""How deep a JSON text is nested, found without parsing it. Pure.
+"""The nesting depth of a JSON text, found without parsing it. Pure.
 
 A parser descends with the text, and a text of a few kilobytes of brackets exhausts its stack.
 """

@@ -1,4 +1,4 @@
-"""Errors as the client sees them: problem+json (RFC 9457) that says what is wrong, and where.
+"""Error responses: problem+json (RFC 9457) that says what is wrong, and where.
 
 A problem never holds a path of this computer, a token or a traceback. What went wrong inside
 is logged, and the client is told no more than that something did.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -25,8 +26,6 @@ from pyrite.storage.sqlite.driver import sqlite3
 
 #: Faults named in one answer; a body of a thousand entries can have many.
 _MOST_FAULTS = 20
-
-_NOWHERE = "there is nothing at this address; /api/docs lists those there are"
 
 #: The status and title of each kind of error; the first that fits counts.
 _KINDS: tuple[tuple[type[errors.PyriteError], HTTPStatus, str], ...] = (
@@ -60,19 +59,29 @@ def problem(
     return Response(text, status=int(status), headers=dict(headers or {}), content_type=MEDIA_TYPE)
 
 
-def install(app: QuartTrio) -> None:
-    """Have every error of the app answered by a problem."""
+def install(app: QuartTrio, nowhere: str = "there is nothing at this address") -> None:
+    """Have every error of the app answered by a problem.
+
+    Args:
+        app: the application.
+        nowhere: what is said of an address at which there is nothing.
+    """
     app.register_error_handler(ProblemError, _on_problem)
     app.register_error_handler(errors.InvalidError, _on_refused)
     app.register_error_handler(errors.PyriteError, _on_pyrite_error)
     app.register_error_handler(sqlite3.OperationalError, _on_database_error)
     app.register_error_handler(RequestSchemaValidationError, _on_invalid)
-    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(HTTPException, partial(_on_http_error, nowhere))
     app.register_error_handler(Exception, _on_bug)
 
 
-async def _on_problem(error: ProblemError) -> Response:
+def refusal(error: ProblemError) -> Response:
+    """The answer to a request that is refused."""
     return problem(error.status, error.title, error.detail, headers=error.headers, **error.extra)
+
+
+async def _on_problem(error: ProblemError) -> Response:
+    return refusal(error)
 
 
 async def _on_refused(error: errors.InvalidError) -> Response:
@@ -81,7 +90,7 @@ async def _on_refused(error: errors.InvalidError) -> Response:
 
 
 async def _on_pyrite_error(error: errors.PyriteError) -> Response:
-    answer = _told(error)
+    answer = _problem_of(error)
     if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s %s: %s", request.method, request.path, error)
     return answer
@@ -90,10 +99,10 @@ async def _on_pyrite_error(error: errors.PyriteError) -> Response:
 async def _on_database_error(error: sqlite3.OperationalError) -> Response:
     """What the database cannot do just now: another process keeps it, or its disk is full."""
     _log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return _told(errors.StorageError(str(error)))
+    return _problem_of(errors.StorageError(str(error)))
 
 
-def _told(error: errors.PyriteError) -> Response:
+def _problem_of(error: errors.PyriteError) -> Response:
     _, status, title = next(kind for kind in _KINDS if isinstance(error, kind[0]))
     headers = {"Retry-After": "10"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return problem(status, title, error.public, headers=headers)
@@ -124,7 +133,7 @@ def _faults(error: ValidationError) -> list[dict[str, str]]:
     return [fault(".".join(map(str, each["loc"])), each["msg"]) for each in found]
 
 
-async def _on_http_error(error: HTTPException) -> Response:
+async def _on_http_error(nowhere: str, error: HTTPException) -> Response:
     """What Quart refuses by itself: no such address, a method not allowed, JSON that is none."""
     status = error.code or HTTPStatus.INTERNAL_SERVER_ERROR
     # Some errors say more in their headers, as 405 does with those methods that are allowed.
@@ -133,8 +142,8 @@ async def _on_http_error(error: HTTPException) -> Response:
         for name, value in error.get_response().headers.items()
         if name.lower() not in {"content-type", "content-length"}
     }
-    nowhere = isinstance(error, NotFound)
-    return problem(status, error.name, _NOWHERE if nowhere else error.description, headers=kept)
+    detail = nowhere if isinstance(error, NotFound) else error.description
+    return problem(status, error.name, detail, headers=kept)
 
 
 async def _on_bug(error: Exception) -> Response:

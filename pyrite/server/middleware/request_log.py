@@ -24,8 +24,8 @@ CLIENT_GONE = 499
 #: paste all kinds of things.
 NO_ROUTE = "(none)"
 
-_LISTENERS = "pyrite.exchange"
-_HERE = "pyrite.exchange"
+_LISTENERS = "pyrite.request_listeners"
+_RECORD = "pyrite.request_record"
 
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -62,19 +62,19 @@ Listener = Callable[[RequestRecord], None]
 
 
 def listen(app: QuartTrio, listener: Listener) -> None:
-    """Have the listener told of each exchange when it is over."""
+    """Have the listener called with the record of each request when it is over."""
     if _LISTENERS not in app.extensions:
         app.extensions[_LISTENERS] = []
         _surround(app)
     app.extensions[_LISTENERS].append(listener)
 
 
-def of(asked: Request | Websocket) -> RequestRecord:
+def of(incoming: Request | Websocket) -> RequestRecord:
     """The record of a request."""
-    scope = cast("Scope", asked.scope)
-    if _HERE not in scope:
-        scope[_HERE] = _begin(scope)
-    return cast("RequestRecord", scope[_HERE])
+    scope = cast("Scope", incoming.scope)
+    if _RECORD not in scope:
+        scope[_RECORD] = _begin(scope)
+    return cast("RequestRecord", scope[_RECORD])
 
 
 def _surround(app: QuartTrio) -> None:
@@ -87,14 +87,14 @@ def _surround(app: QuartTrio) -> None:
         if scope["type"] not in {"http", "websocket"}:
             await inner(scope, receive, send)
             return
-        exchange = scope[_HERE] = _begin(scope)
-        with bound_contextvars(request_id=exchange.request_id):
+        record = scope[_RECORD] = _begin(scope)
+        with bound_contextvars(request_id=record.request_id):
             try:
-                await inner(scope, receive, _noting(exchange, send))
+                await inner(scope, receive, _noting(record, send))
             finally:
-                exchange.end()
+                record.end()
                 for listener in app.extensions[_LISTENERS]:
-                    listener(exchange)
+                    listener(record)
 
     app.asgi_app = watched  # type: ignore[method-assign]
 
@@ -114,16 +114,16 @@ def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
     return uuid4().hex
 
 
-def _noting(exchange: RequestRecord, send: Send) -> Send:
+def _noting(record: RequestRecord, send: Send) -> Send:
     """What sends the answer, with its status noted and the id of the request added."""
-    own = (b"x-request-id", exchange.request_id.encode())
+    own = (b"x-request-id", record.request_id.encode())
 
     async def noting(message: MutableMapping[str, Any]) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-            exchange.status = message["status"]
+            record.status = message["status"]
             message["headers"] = [*message.get("headers", ()), own]
         elif message["type"] == "websocket.accept":
-            exchange.status = 101
+            record.status = 101
         await send(message)
 
     return noting
@@ -137,6 +137,6 @@ async def _note_websocket_route() -> None:
     _note(websocket)
 
 
-def _note(asked: Request | Websocket) -> None:
-    if asked.url_rule is not None:
-        of(asked).route = asked.url_rule.rule
+def _note(incoming: Request | Websocket) -> None:
+    if incoming.url_rule is not None:
+        of(incoming).route = incoming.url_rule.rule

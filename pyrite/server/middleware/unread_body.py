@@ -1,4 +1,4 @@
-"""An answer goes out whole, even where the request is refused before its body has come in.
+"""Responses sent whole, even where the request is refused before its body has come in.
 
 Hypercorn closes a connection whose request was not read to its end, in the very call that takes
 the last part of the answer. Quart-Trio takes the end of the stream for the client's leave and

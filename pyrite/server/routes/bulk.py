@@ -10,7 +10,7 @@ from pyrite.api.parameters import NewEntries
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
 from pyrite.knowledge.bulk import BulkStatus, Creation
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 from pyrite.server.routes.entries import TAG
@@ -65,7 +65,7 @@ async def create_entries(kb: str, *, data: NewEntries) -> Response:
     from it. They are embedded after whatever somebody waits for. Sent again, the request
     creates what is still missing.
     """
-    served = node()
+    served = server()
     drafts = [entry.draft(entry.id) for entry in data.entries]
     async with _turns:
         creations = await served.run_sync(served.kbs.create_entries, kb, drafts)

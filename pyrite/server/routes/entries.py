@@ -16,7 +16,7 @@ from pyrite.auth.tokens import Tier
 from pyrite.errors import NotFoundError
 from pyrite.knowledge.replacing import merging, replacing
 from pyrite.knowledge.service import KBService, WriteResult
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import (
     JSON,
@@ -64,7 +64,7 @@ async def list_entries(kb: str, *, query_args: ListParameters) -> Response:
     In order of their ids, and narrowed by type, tag, day and field. `Link` leads to the next
     page. An entry that is added or deleted meanwhile moves those behind it by one.
     """
-    served, filters = node(), query_args.filters(kb)
+    served, filters = server(), query_args.filters(kb)
     limit, offset = query_args.limit, query_args.offset
     found = await served.run_sync(
         lambda: served.kbs.list_entries(filters, limit=limit + 1, offset=offset)
@@ -110,7 +110,7 @@ async def create_entry(kb: str, *, data: NewEntry) -> Response:
     words at once, and by its meaning as soon as `embedding` is `done`: wait for that with
     `GET /api/search?wait_for=REVISION`, or follow `/ws`.
     """
-    served = node()
+    served = server()
     result = await served.run_sync(served.kbs.create_entry, kb, data.draft(data.id))
     return _written(result, created=True)
 
@@ -135,7 +135,7 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
     Its ETag is its revision, which moves with its text. Where its embedding stands is no part
     of that.
     """
-    served = node()
+    served = server()
     stored = await served.run_sync(served.kbs.get_entry, kb, id)
     headers = {"ETag": etag(stored.revision)}
     if _given("If-None-Match") and request.if_none_match.contains_weak(str(stored.revision)):
@@ -176,7 +176,7 @@ async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: 
     What the body does not name becomes empty. In the file, whatever says the same already
     keeps its bytes. Without `If-Match` nothing that is there is replaced: 428.
     """
-    served = node()
+    served = server()
     match, none = _if_match(), request.if_none_match if _given("If-None-Match") else None
 
     def put() -> tuple[WriteResult, bool]:
@@ -219,7 +219,7 @@ async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noq
     A JSON merge patch: what is not named stays as it is, byte for byte, and null removes a
     field. Without `If-Match` nothing is changed: 428.
     """
-    served, match = node(), _if_match()
+    served, match = server(), _if_match()
     # A dump would go through all of the fields' values, at a microsecond each.
     edit: Editor = merging({name: new for name, new in data if name in data.model_fields_set})
 
@@ -247,7 +247,7 @@ async def delete_entry(kb: str, id: str) -> Response:  # noqa: A002
 
     Without `If-Match` nothing is deleted: 428.
     """
-    served, match = node(), _if_match()
+    served, match = server(), _if_match()
 
     def delete() -> None:
         present = served.kbs.get_entry(kb, id)

@@ -16,7 +16,7 @@ from pyrite.config import file
 from pyrite.config.loading import PREFIX
 from pyrite.config.redaction import without_paths
 from pyrite.embedding.service import EmbedStatus, status_dict
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 from pyrite.storage.records import Failure, JobRow
@@ -52,7 +52,7 @@ async def start_sync(*, data: SyncOrder) -> Response:
     Files that are new, changed, renamed or deleted are taken note of. A job that does so much
     already is answered instead of a second one.
     """
-    job, _ = await node().jobs.start_sync(data.kb, full=data.full)
+    job, _ = await server().jobs.start_sync(data.kb, full=data.full)
     return reply(_job(job), HTTPStatus.ACCEPTED, {"Location": f"/api/index/jobs/{job.job_id}"})
 
 
@@ -70,7 +70,7 @@ async def list_jobs() -> Response:
 
     Those of all processes; the oldest of very many are forgotten.
     """
-    return reply({"jobs": [_job(job) for job in await node().jobs.jobs()]})
+    return reply({"jobs": [_job(job) for job in await server().jobs.jobs()]})
 
 
 @blueprint.get("/index/jobs/<job_id>")
@@ -88,7 +88,7 @@ async def get_job(job_id: str) -> Response:
 
     A job whose process has ended has failed.
     """
-    return reply(_job(await node().jobs.job(job_id)))
+    return reply(_job(await server().jobs.job(job_id)))
 
 
 @blueprint.get("/index/embed-status")
@@ -112,7 +112,7 @@ async def embed_status(*, query_args: KBParameter) -> Response:
     How many entries are embedded, pending and failed; which process embeds, how fast, and how
     long it will take.
     """
-    served, kb = node(), query_args.kb
+    served, kb = server(), query_args.kb
 
     def status() -> EmbedStatus:
         if kb is not None:
@@ -144,7 +144,7 @@ async def embed_failures(*, query_args: FailureParameters) -> Response:
 
     With the reason, newest first. They can still be found by their words.
     """
-    served, kb, limit = node(), query_args.kb, query_args.limit
+    served, kb, limit = server(), query_args.kb, query_args.limit
 
     def failures() -> list[Failure]:
         if kb is not None:
@@ -182,7 +182,7 @@ async def retry_embedding(*, data: RetryOrder) -> Response:
     All of them, those of one knowledge base, or those named; if one of the latter has not
     failed, nothing is queued.
     """
-    served = node()
+    served = server()
 
     def retry() -> list[tuple[str, str]]:
         if data.kb is not None:
@@ -234,7 +234,7 @@ async def resume_embedding() -> Response:
 
 async def _set_paused(*, paused: bool) -> Response:
     """Write the setting into the configuration file, which every worker follows."""
-    served = node()
+    served = server()
     variable = f"{PREFIX}PAUSED"
     if variable in served.environ:
         raise ProblemError(

@@ -16,7 +16,7 @@ from pyrite.auth.tokens import Tier
 from pyrite.embedding.service import EmbeddingService, coverage
 from pyrite.errors import ConflictError, InvalidEntryError
 from pyrite.knowledge.service import KBService
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.openapi.operations import (
     Operation,
     ResponseDescription,
@@ -62,7 +62,7 @@ async def list_kbs() -> Response:
 
     Each with the number of its entries and how many of them are embedded.
     """
-    served = node()
+    served = server()
 
     def found() -> list[dict[str, object]]:
         return [_as_dict(kb, served.embedding) for kb in served.kbs.kbs()]
@@ -95,7 +95,7 @@ async def add_kb(*, data: NewKB) -> Response:
     Without a path a folder is made in the server's home. The files of a folder that is there
     already are not touched; `POST /api/index/sync` reads them.
     """
-    served = node()
+    served = server()
 
     def added() -> dict[str, object]:
         kb = _add(served.kbs, served.settings.home / FOLDER, data.name, data.path)
@@ -120,7 +120,7 @@ async def get_kb(kb: str) -> Response:
 
     With the number of its entries and how many of them are embedded.
     """
-    served = node()
+    served = server()
     return reply(await served.run_sync(lambda: _as_dict(served.kbs.kb(kb), served.embedding)))
 
 
@@ -135,7 +135,7 @@ async def remove_kb(kb: str) -> Response:
     Its files stay as they are. What the index knows of its entries goes. Their embeddings are
     unused from then on, and are deleted after as many days as the setting `unused_days` says.
     """
-    served = node()
+    served = server()
     await served.run_sync(served.kbs.remove_kb, kb)
     return nothing()
 

@@ -9,8 +9,7 @@ from pyrite.api.link_json import dangling_dict, neighbours_dict
 from pyrite.api.parameters import PageParameters
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
-from pyrite.search.links import LinkService
-from pyrite.server.current import node
+from pyrite.server.current import server
 from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 from pyrite.server.routes.entries import TAG, next_page
@@ -38,8 +37,8 @@ async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is c
     A link that several entries could be meant by is `ambiguous`; one that none answers to is
     `dangling`.
     """
-    links = _service()
-    return reply(neighbours_dict(await node().run_sync(links.of, kb, id)))
+    links = server().services.links
+    return reply(neighbours_dict(await server().run_sync(links.of, kb, id)))
 
 
 @blueprint.get("/kbs/<kb>/dangling-links")
@@ -65,13 +64,8 @@ async def list_dangling_links(kb: str, *, query_args: PageParameters) -> Respons
 
     By the entry that they are in. `Link` leads to the next page.
     """
-    links, limit, offset = _service(), query_args.limit, query_args.offset
-    found = await node().run_sync(lambda: links.dangling(kb, limit=offset + limit + 1)[offset:])
+    links, limit, offset = server().services.links, query_args.limit, query_args.offset
+    found = await server().run_sync(lambda: links.dangling(kb, limit=offset + limit + 1)[offset:])
     more = len(found) > limit
     body = {"links": [dangling_dict(each) for each in found[:limit]], "more": more}
     return reply(body, headers={"Link": next_page(offset + limit)} if more else None)
-
-
-def _service() -> LinkService:
-    served = node()
-    return LinkService(served.storage, served.kbs, served.settings)

@@ -9,23 +9,23 @@ from quart import Response, current_app, request
 from quart_trio import QuartTrio
 
 from pyrite.auth.tokens import Tier
-from pyrite.server.current import KEY, node
+from pyrite.server.current import KEY, server
 from pyrite.server.metrics import Scrape
 from pyrite.server.middleware.request_log import RequestRecord, listen
 from pyrite.server.middleware.security import requires
 
 if TYPE_CHECKING:
-    from pyrite.server.node import Node
+    from pyrite.server.process import ServerProcess
 
 
 def install(app: QuartTrio) -> None:
     """Observe requests, and serve ``GET /metrics``."""
 
-    def observe(exchange: RequestRecord) -> None:
-        # A lifespan may end, or fail, before there is a node.
-        served: Node | None = app.extensions.get(KEY)
+    def observe(record: RequestRecord) -> None:
+        # A lifespan may end, or fail, before there is one.
+        served: ServerProcess | None = app.extensions.get(KEY)
         if served is not None:
-            served.metrics.answered(exchange)
+            served.metrics.answered(record)
 
     listen(app, observe)
     app.add_url_rule("/metrics", "metrics", _metrics, methods=["GET"])
@@ -35,12 +35,12 @@ def install(app: QuartTrio) -> None:
 async def _metrics() -> Response:
     """The metrics in the form that the scraper prefers."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    body = await node().run_sync(encode, scrape(node()))
+    body = await server().run_sync(encode, scrape(server()))
     return current_app.response_class(body, content_type=content_type)
 
 
-def scrape(served: Node) -> Scrape:
-    """What a node has to tell now; to be called on the Trio thread, and collected off it."""
+def scrape(served: ServerProcess) -> Scrape:
+    """What a process has to tell now; to be called on the Trio thread, and collected off it."""
     return Scrape(
         storage=served.storage,
         database=served.settings.database_path,

@@ -1,4 +1,4 @@
-"""The node: it embeds while it leads, hands over, stops gracefully, and crashes loudly."""
+"""A process that serves: it embeds while it leads, hands over, stops and crashes as it should."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pyrite.config.file import set_value
 from pyrite.embedding import leadership
 from pyrite.embedding.process import identity
 from pyrite.search.query import Mode, SearchRequest
-from pyrite.server.node import Node
+from pyrite.server.process import ServerProcess
 from pyrite.storage.records import Leader
 from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder
@@ -31,9 +31,11 @@ def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leadership, "LOOK_S", 0.005)
 
 
-def node(product: Product, encoder: FakeEncoder | None = None, **settings: object) -> Node:
-    """A node as another process would have it."""
-    return Node(product.tuned(**settings), product.open(), encoder or FakeEncoder())
+def process(
+    product: Product, encoder: FakeEncoder | None = None, **settings: object
+) -> ServerProcess:
+    """Another process on the same database."""
+    return ServerProcess(product.services(encoder, shares_encoder=True, **settings))
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -44,21 +46,21 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def running(*nodes: Node) -> AsyncIterator[None]:
-    """Run nodes, one after another, and stop them gracefully afterwards."""
+async def running(*processes: ServerProcess) -> AsyncIterator[None]:
+    """Run processes, one after another, and stop them gracefully afterwards."""
     with trio.fail_after(LONG):
         async with trio.open_nursery() as nursery:
-            for each in nodes:
+            for each in processes:
                 await nursery.start(each.run)
-                if each is nodes[0]:
-                    await until(lambda: nodes[0].worker_state() is not None)
+                if each is processes[0]:
+                    await until(lambda: processes[0].worker_state() is not None)
             yield
-            for each in nodes:
+            for each in processes:
                 each.stop()
 
 
 async def test_what_is_written_is_embedded_and_told(product: Product) -> None:
-    serving = node(product)
+    serving = process(product)
     async with running(serving):
         assert serving.leads
         with serving.feed.listening() as listener:
@@ -77,7 +79,7 @@ async def test_what_is_written_is_embedded_and_told(product: Product) -> None:
 
 
 async def test_a_write_wakes_the_worker_at_once(product: Product) -> None:
-    serving = node(product, poll_interval_s=3600.0)
+    serving = process(product, poll_interval_s=3600.0)
     async with running(serving):
         for number in range(3):
             draft = Draft(f"n{number}", body=str(number))
@@ -87,7 +89,7 @@ async def test_a_write_wakes_the_worker_at_once(product: Product) -> None:
 
 async def test_what_was_written_beside_it_is_found_at_the_start(product: Product) -> None:
     product.write("beside.md", "# Beside\n")
-    serving = node(product)
+    serving = process(product)
     async with running(serving):
         await until(lambda: product.ids() == ["beside"])
         await until(lambda: product.status("beside") is Status.DONE)
@@ -97,7 +99,7 @@ async def test_what_was_written_beside_it_is_found_at_the_start(product: Product
 
 async def test_of_two_one_embeds_and_the_other_takes_over(product: Product) -> None:
     encoders = [FakeEncoder(), FakeEncoder()]
-    first, second = (node(product, encoder) for encoder in encoders)
+    first, second = (process(product, encoder) for encoder in encoders)
     with trio.fail_after(LONG):
         async with trio.open_nursery() as nursery:
             await nursery.start(first.run)
@@ -122,7 +124,7 @@ async def test_the_right_is_lost_and_won_again_as_often_as_it_may_be(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leadership, "_RENEWALS", 1_000_000)
-    serving = node(product)
+    serving = process(product)
     other = replace(identity(), worker_id="other")
     async with running(serving):
         for time_lost in (1, 2, 3):
@@ -142,7 +144,7 @@ async def test_the_right_is_lost_and_won_again_as_often_as_it_may_be(
 
 
 async def test_the_feed_of_each_tells_what_the_other_did(product: Product) -> None:
-    first, second = node(product), node(product)
+    first, second = process(product), process(product)
     async with running(first, second):
         with second.feed.listening() as listener:
             await first.run_sync(first.kbs.create_entry, KB, Draft("New", body="text"))
@@ -154,15 +156,15 @@ async def test_the_feed_of_each_tells_what_the_other_did(product: Product) -> No
 async def test_a_stop_finishes_the_encode_in_progress(product: Product) -> None:
     for number in range(20):
         product.kbs.create_entry(KB, Draft(f"n{number}", body=f"text {number}"))
-    nodes: list[Node] = []
+    processes: list[ServerProcess] = []
     token = trio.lowlevel.current_trio_token()
 
     def stop(_: Sequence[str]) -> None:
-        trio.from_thread.run_sync(nodes[0].stop, trio_token=token)
+        trio.from_thread.run_sync(processes[0].stop, trio_token=token)
 
-    nodes.append(node(product, FakeEncoder(fail=stop), batch_texts=2))
+    processes.append(process(product, FakeEncoder(fail=stop), batch_texts=2))
     with trio.fail_after(LONG):
-        await nodes[0].run()
+        await processes[0].run()
     counts = product.storage.counts()
     assert (counts.done, counts.pending) == (2, 18)
     assert product.storage.workers() == []
@@ -171,7 +173,7 @@ async def test_a_stop_finishes_the_encode_in_progress(product: Product) -> None:
 
 async def test_a_stop_before_the_start_embeds_nothing(product: Product) -> None:
     product.kbs.create_entry(KB, Draft("one"))
-    serving = node(product)
+    serving = process(product)
     serving.stop()
     with trio.fail_after(LONG):
         await serving.run()
@@ -179,8 +181,8 @@ async def test_a_stop_before_the_start_embeds_nothing(product: Product) -> None:
     assert product.storage.leader() is None
 
 
-async def test_a_cancelled_node_gives_everything_back(product: Product) -> None:
-    serving = node(product)
+async def test_a_cancelled_process_gives_everything_back(product: Product) -> None:
+    serving = process(product)
     async with trio.open_nursery() as nursery:
         await nursery.start(serving.run)
         await until(lambda: serving.worker_state() is not None)
@@ -189,7 +191,7 @@ async def test_a_cancelled_node_gives_everything_back(product: Product) -> None:
     assert product.storage.leader() is None
 
 
-async def test_a_part_that_crashes_takes_the_node_with_it(product: Product) -> None:
+async def test_a_part_that_crashes_takes_the_process_with_it(product: Product) -> None:
     class Bug(FakeEncoder):
         @property
         def ready(self) -> bool:
@@ -201,12 +203,12 @@ async def test_a_part_that_crashes_takes_the_node_with_it(product: Product) -> N
 
     product.kbs.create_entry(KB, Draft("one"))
     with trio.fail_after(LONG), pytest.raises(BaseExceptionGroup) as found:
-        await node(product, Bug()).run()
+        await process(product, Bug()).run()
     assert repr(cause(found.value)) == "ZeroDivisionError('a bug')"
 
 
 async def test_a_pause_that_began_before_it_led_is_kept(product: Product) -> None:
-    first, second = node(product), node(product)
+    first, second = process(product), process(product)
     async with running(first, second):
         set_value(product.settings.config_path, "paused", "true")
         first.stop()
@@ -233,7 +235,7 @@ async def test_a_search_loads_the_model_in_a_thread_that_stands_back(product: Pr
     product.kbs.create_entry(KB, Draft("one", body="text"))
     product.embed()
     encoder = Watched()
-    serving = node(product, encoder)
+    serving = process(product, encoder)
     request = SearchRequest(query="text", mode=Mode.SEMANTIC)
     found = await serving.run_search(serving.search.search, request)
     assert [hit.id for hit in found.hits] == ["one"]

@@ -1,108 +1,110 @@
-"""Everything of the service but HTTP: the services, the feed, the jobs and the worker.
+"""The tasks of a server process: the feed, the jobs, MCP sessions and the worker.
 
-There is one node in each process that serves. Of all these processes, one at a time has the
-right to embed (:mod:`pyrite.embedding.leadership`): its node runs the worker. A part that
-crashes takes the whole node with it, and :meth:`Node.run` raises what went wrong: no API stays
-up over a dead pipeline.
+Of all processes on a database, one at a time has the right to embed
+(:mod:`pyrite.embedding.leadership`), and runs the worker. A part that crashes takes the whole
+process with it, and :meth:`ServerProcess.run` raises what went wrong: no API stays up over a dead
+pipeline.
 
-A stop ends the node in this order: WebSockets are told; the jobs and the intake of the worker
-are cancelled; the encode call in progress is finished and committed, and the rest given back;
-the right to embed is resigned; and last of all the feed ends.
+A stop ends the parts in this order: WebSockets are told; the jobs and the intake of the worker
+are cancelled; requests to the MCP server that are in hand are answered, and its sessions ended;
+the encode call in progress is finished and committed, and the rest given back; the right to embed
+is resigned; and last of all the feed ends.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from actors.lifecycle import Status
 from actors.messages import Statistics
-from pyrite import __version__
 from pyrite.api.problems import ProblemError
-from pyrite.auth.tokens import TokenService
+from pyrite.auth.tokens import Tier
 from pyrite.config.live import LiveSettings
-from pyrite.config.settings import Settings
 from pyrite.embedding.leadership import Leadership
-from pyrite.embedding.service import EmbeddingService, status_dict
+from pyrite.embedding.service import status_dict
 from pyrite.embedding.worker import EmbeddingWorker
-from pyrite.encoders.protocol import TextEncoder
-from pyrite.encoders.threads import PoliteQueries
-from pyrite.knowledge.service import KBService
-from pyrite.search.service import SearchService
+from pyrite.search.freshness import Waited
 from pyrite.server.feed.follow import Feed
 from pyrite.server.jobs import Jobs
+from pyrite.server.mcp_endpoint import MCPEndpoint
 from pyrite.server.metrics import Metrics
-from pyrite.storage.protocol import Storage
-from pyrite.vault.sync import FolderSync
+from pyrite.server.waiting import wait_for_revision
+from pyrite.services.services import Services
+from pyrite.services.threads import Threads
 from pyrite.vault.watch import FolderWatch
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-_log = logging.getLogger("pyrite.node")
-
-#: Blocking calls that run at a time; more wait.
-_THREADS = 40
+_log = logging.getLogger("pyrite.server")
 
 #: The part of the grace period that the worker may use; what it leaves undone is given back in
 #: the rest.
 _WORKERS_GRACE = 0.8
 
 
-class Node:
-    """The services of one process, and what runs in it; used from the Trio thread."""
+class ServerProcess:
+    """The tasks of one process over its services; used from the Trio thread."""
 
     def __init__(
         self,
-        settings: Settings,
-        storage: Storage,
-        encoder: TextEncoder,
+        services: Services,
         *,
-        environ: Mapping[str, str] = MappingProxyType({}),
-        clock: Callable[[], float] = time.time,
-        version: str = __version__,
+        embeds: bool = True,
+        highest: Tier = Tier.ADMIN,
+        alone: bool = True,
     ) -> None:
-        """Make a node that does nothing yet.
+        """Make a process that does nothing yet.
 
         Args:
-            settings: those in force now.
-            storage: where everything is; whoever opened it closes it, after the run.
-            encoder: makes the embeddings; nothing is loaded before it is needed.
-            environ: what goes before the configuration file.
-            clock: the time since the epoch.
-            version: what the service says that it is.
+            services: those of the process; whoever made them closes them, after the run.
+            embeds: whether it runs the worker whenever it has the right to embed.
+            highest: the tier above which nobody gets any tools over MCP.
+            alone: whether no other process serves at the same address. A client's next request
+                may come to another, which knows none of the MCP sessions of this one.
         """
-        self.settings = settings
-        self.storage = storage
-        self.encoder = encoder
-        self.environ = environ
-        self.clock = clock
-        self.version = version
-        self.kbs = KBService(storage, settings, clock=clock, wake=self.wrote)
-        self.embedding = EmbeddingService(storage, settings, clock)
-        self.sync = FolderSync(storage, settings, clock)
-        queries = PoliteQueries(encoder, settings.niceness)
-        self.search = SearchService(storage, queries, settings, clock)
-        self.tokens = TokenService(storage, clock)
+        self.services = services
+        self.settings = services.settings
+        self.environ = services.environ
+        self.clock = services.clock
+        self.storage = services.storage
+        # Made here, and not by two threads at once.
+        self.kbs = services.kbs
+        self.embedding = services.embedding
+        self.sync = services.sync
+        self.search = services.search
+        self.tokens = services.tokens
+        services.on_write(self.wrote)
+        self._threads = Threads()
+        self.run_search = self._threads.run_search
         self.feed = Feed(
-            *(storage, self.run_sync),
-            buffer=settings.websocket_buffer,
+            *(self.storage, self.run_sync),
+            buffer=self.settings.websocket_buffer,
             snapshot=lambda: status_dict(self.embedding.status()),
         )
-        self.jobs = Jobs(storage, self.kbs, self.sync, self.run_sync, clock=clock, wrote=self.wrote)
+        self.jobs = Jobs(
+            *(self.storage, self.kbs, self.sync, self.run_sync),
+            clock=self.clock,
+            wrote=services.wrote,
+        )
+        self.mcp = MCPEndpoint(
+            *(services, self._threads, self.wait), embeds=embeds, highest=highest, sessions=alone
+        )
         self.metrics = Metrics()
+        #: Set when a stop begins.
         self.closing = trio.Event()
-        self.leadership = Leadership(storage, settings.leadership_s, clock)
-        self._live = LiveSettings(settings, environ, _log.warning)
-        self._threads = trio.CapacityLimiter(_THREADS)
-        self._searching = trio.CapacityLimiter(1)
+        #: Set when nothing is in hand any more that connections are kept open for.
+        self.answered = trio.Event()
+        self.leadership = Leadership(self.storage, self.settings.leadership_s, self.clock)
+        self._embeds = embeds
+        self._live = LiveSettings(self.settings, self.environ, _log.warning)
         self._acquiring: trio.CancelScope | None = None
         self._doing_jobs = trio.CancelScope()
         self._worker: EmbeddingWorker | None = None
@@ -110,11 +112,21 @@ class Node:
 
     async def run_sync(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """The result of a function that blocks, called in a thread."""
-        return await trio.to_thread.run_sync(function, *args, limiter=self._threads)
+        return await self._threads.run_sync(function, *args)
 
-    async def run_search(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """As :meth:`run_sync`, one at a time: the search service keeps state between searches."""
-        return await trio.to_thread.run_sync(function, *args, limiter=self._searching)
+    async def wait(self, revision: int, timeout_s: float) -> Waited:
+        """Wait until a write can be found by meaning; occupies no thread.
+
+        Raises:
+            NotFoundError: there has been no such write.
+        """
+
+        def revision_status(revision: int) -> Status | None:
+            return self.storage.revision_status(revision, self.search.model_id)
+
+        return await wait_for_revision(
+            self.feed, self.run_sync, revision_status, revision, timeout_s
+        )
 
     def wrote(self) -> None:
         """Something was committed in this process; can be called from any thread."""
@@ -146,8 +158,10 @@ class Node:
         async with trio.open_nursery() as beside:
             await beside.start(self.feed.run)
             await beside.start(self._run_jobs)
-            async with trio.open_nursery() as leading:
-                leading.start_soon(self._lead)
+            async with trio.open_nursery() as ending:
+                ending.start_soon(self._serve_mcp)
+                if self._embeds:
+                    ending.start_soon(self._lead)
                 task_status.started()
                 await self.closing.wait()
                 self._doing_jobs.cancel()
@@ -160,6 +174,10 @@ class Node:
     async def _run_jobs(self, task_status: trio.TaskStatus[None]) -> None:
         with self._doing_jobs:
             await self.jobs.run(task_status=task_status)
+
+    async def _serve_mcp(self) -> None:
+        await self.mcp.run(self.closing)
+        self.answered.set()
 
     async def _lead(self) -> None:
         """Embed whenever this process has the right to, until the service stops."""
@@ -176,7 +194,7 @@ class Node:
         live = await self.run_sync(self._live.read)
         grace_s = self.settings.grace_s * _WORKERS_GRACE
         return EmbeddingWorker(
-            *(self.storage, self.encoder, replace(live, grace_s=grace_s), self.clock),
+            *(self.storage, self.services.encoder, replace(live, grace_s=grace_s), self.clock),
             environ=self.environ,
             report=_log.warning,
             me=self.leadership.me,

@@ -1,55 +1,51 @@
-"""Where the tools get their answers: the services, each call off the event loop.
+"""The tools' calls of the services, each in a thread; what a service refuses becomes advice.
 
-Searches come one at a time, for the search service keeps state between them; so do calls that
-embed. Whatever a service refuses leaves here as an error that says what to do next.
+Calls of the search service come one at a time, for it keeps state between them; so do calls that
+embed.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
 import trio
 from mcp.server.mcpserver.exceptions import ToolError
 
 from actors.lifecycle import Status
+from actors.messages import WorkerState
 from pyrite.config.live import LiveSettings
 from pyrite.config.redaction import without_paths
+from pyrite.config.settings import Settings
 from pyrite.embedding.fallback import Fallback, WriteOutcome
-from pyrite.embedding.service import EmbeddingService
 from pyrite.errors import ConflictError, FolderMissingError, NotFoundError, PyriteError
-from pyrite.knowledge.service import KBService
 from pyrite.mcp import advice
 from pyrite.search.freshness import Waited, outcome_of
-from pyrite.search.service import SearchService
+from pyrite.services.services import Services
+from pyrite.services.threads import Threads
 from pyrite.storage.records import Filters, Key
 from pyrite.storage.sqlite.driver import sqlite3
-from pyrite.vault.sync import FolderSync
-
-if TYPE_CHECKING:
-    from pyrite.config.settings import Settings
-    from pyrite.encoders.protocol import TextEncoder
-    from pyrite.storage.protocol import Storage
 
 T = TypeVar("T")
 
-#: Calls that may be in threads at a time.
-_THREADS = 16
+#: Waits for a write of a revision until it can be found by meaning, or for so many seconds.
+Wait = Callable[[int, float], Awaitable[Waited]]
 
 #: So many ids are looked through for those near one that there is not.
 _IDS = 5000
 
-#: How often who waits for a write looks how far that is, in seconds.
+#: How often who waits for a write looks how far that is where there is no feed, in seconds.
 _LOOK_S = 0.02
 
 #: However short the rest, the model is given back no more often than this, in seconds.
 _SHORTEST_REST_S = 1.0
+
+_STOPPING = "the server is stopping"
 
 
 class StoppingError(PyriteError):
@@ -68,44 +64,48 @@ class About:
     id: str
 
 
-class Desk:
-    """The services behind one MCP server, or several over one database."""
+class ToolExecutor:
+    """Runs what the tools, resources and prompts of one or several MCP servers ask for."""
 
     def __init__(
         self,
-        storage: Storage,
-        settings: Settings,
-        encoder: TextEncoder,
+        services: Services,
+        threads: Threads | None = None,
         *,
-        environ: Mapping[str, str] = MappingProxyType({}),
-        clock: Callable[[], float] = time.time,
+        wait: Wait | None = None,
+        has_worker: bool = False,
         local: bool = True,
     ) -> None:
-        """Open the services; no model is loaded.
+        """Make the services, if they are not made yet; no model is loaded.
 
         Args:
-            storage: the database.
-            settings: those in force at the start; a pause is followed as it comes and goes.
-            encoder: not yet loaded.
-            environ: what goes before the configuration file.
-            clock: the time since the epoch.
+            services: those of the process.
+            threads: where its blocking calls run, those of others among them.
+            wait: waits for a write by the process's feed; without one, the database is asked.
+            has_worker: whether this process serves, and so leaves embedding to workers.
             local: whether those who call sit at this computer, and may be told its paths.
         """
-        self.storage = storage
-        self.environ = environ
-        self.clock = clock
+        self.services = services
+        self.storage = services.storage
+        self.environ = services.environ
         self.local = local
-        self.kbs = KBService(storage, settings, clock=clock)
-        self.embedding = EmbeddingService(storage, settings, clock)
-        self.sync = FolderSync(storage, settings, clock)
-        self.search = SearchService(storage, encoder, settings, clock)
-        self._encoder = encoder
-        self._live = LiveSettings(settings, environ)
+        # Made here, and not by two threads at once.
+        self.kbs = services.kbs
+        self.embedding = services.embedding
+        self.sync = services.sync
+        self.search = services.search
+        self._threads = threads or Threads()
+        self._wait = wait or self._wait_by_asking
+        self._has_worker = has_worker
+        # Followed as the file changes: a pause comes and goes.
+        self._live = LiveSettings(services.settings, services.environ)
         self._fallback = Fallback(
-            storage, lambda: encoder, self.embedding, lambda: self.settings, clock
+            self.storage,
+            lambda: services.encoder,
+            self.embedding,
+            lambda: self.settings,
+            services.clock,
         )
-        self._threads = trio.CapacityLimiter(_THREADS)
-        self._searching = trio.Lock()
         self._embedding = trio.Lock()
         self._calls = 0
         self._stopping = False
@@ -117,24 +117,22 @@ class Desk:
         """Those in force now."""
         return self._live.read() if self._live.moved() else self._live.settings
 
-    def told(self, text: str) -> str:
-        """The text as the caller may see it."""
+    def redacted(self, text: str) -> str:
+        """The text without paths, unless the caller may see them."""
         return text if self.local else without_paths(text)
 
-    async def run_sync(self, function: Callable[[], T], about: About | None = None) -> T:
-        """Run a blocking call in a thread, to its end, whatever is cancelled meanwhile.
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """A call of a tool, which a stop waits for.
 
         Raises:
-            ToolError: a service refused it, or the server stops.
-            NotThereError: there is no such knowledge base or entry.
+            ToolError: the server is stopping already.
         """
         if self._stopping:
-            raise ToolError("the server is stopping; nothing was done")
+            raise ToolError(f"{_STOPPING}; nothing was done")
         self._calls += 1
         try:
-            return await trio.to_thread.run_sync(
-                partial(self._called, function, about), limiter=self._threads
-            )
+            yield
         finally:
             self._ended()
 
@@ -144,11 +142,19 @@ class Desk:
         if self._stopping and not self._calls:
             self._quiet.set()
 
+    async def run_sync(self, function: Callable[[], T], about: About | None = None) -> T:
+        """Run a blocking call in a thread, to its end, whatever is cancelled meanwhile.
+
+        Raises:
+            ToolError: a service refused it.
+            NotThereError: there is no such knowledge base or entry.
+        """
+        return await self._threads.run_sync(self._called, function, about)
+
     async def run_search(self, function: Callable[[], T], about: About | None = None) -> T:
         """The same for what uses the search service: one at a time."""
-        async with self._searching:
-            self._used = trio.current_time()
-            return await self.run_sync(function, about)
+        self._used = trio.current_time()
+        return await self._threads.run_search(self._called, function, about)
 
     async def wait(self, revision: int, timeout_s: float) -> Waited:
         """Wait until a write can be found by meaning; holds up no search, and keeps no thread.
@@ -156,13 +162,18 @@ class Desk:
         Raises:
             NotThereError: there has been no such write.
         """
+        try:
+            return await self._wait(revision, timeout_s)
+        except (PyriteError, sqlite3.OperationalError) as error:
+            raise self._refusal(error) from error
 
+    async def _wait_by_asking(self, revision: int, timeout_s: float) -> Waited:
         def status() -> Status | None:
             return self.storage.revision_status(revision, self.search.model_id)
 
         started = trio.current_time()
         while True:
-            found = await self.run_sync(status)
+            found = await self._threads.run_sync(status)
             waited = trio.current_time() - started
             outcome = outcome_of(found, waited, timeout_s)
             if outcome is not None:
@@ -172,38 +183,49 @@ class Desk:
     async def after(self, keys: Iterable[Key]) -> WriteOutcome:
         """See to entries that were just written; broken off, they stay queued."""
         wanted = list(keys)
+        self.services.wrote()
         async with self._embedding:
             self._used = trio.current_time()
-            outcome = await self.run_sync(lambda: self._fallback.after(wanted, between=self._check))
+            outcome = await self.run_sync(partial(self._after, wanted))
             self._used = trio.current_time()
         return outcome
+
+    def _after(self, keys: list[Key]) -> WriteOutcome:
+        embed = True
+        if self._has_worker:
+            # Where no worker is at hand, as in the moment in which the right to embed changes
+            # hands, one is about to be: the model is not used beside it.
+            worker = self.embedding.live_worker()
+            embed = worker is not None and worker.state != WorkerState.STOPPING
+        return self._fallback.after(keys, embed=embed, between=self._check)
 
     def _check(self) -> None:
         """Stop between two calls of the encoder if the caller or the server has gone."""
         trio.from_thread.check_cancelled()
         if self._stopping:
-            raise StoppingError("the server is stopping")
+            raise StoppingError(_STOPPING)
 
     def _called(self, function: Callable[[], T], about: About | None) -> T:
         try:
             return function()
-        except FolderMissingError as error:
-            raise ToolError(advice.after(error, local=self.local)) from error
-        except NotFoundError as error:
+        except (PyriteError, sqlite3.OperationalError) as error:
+            raise self._refusal(error, about) from error
+
+    def _refusal(self, error: Exception, about: About | None = None) -> ToolError:
+        """What an agent is told of an error; in a thread where it is about an entry."""
+        if isinstance(error, sqlite3.OperationalError):
+            return ToolError(
+                f"the database cannot be used just now ({error}); try again in a moment"
+            )
+        assert isinstance(error, PyriteError)
+        if isinstance(error, NotFoundError) and not isinstance(error, FolderMissingError):
             # Of the two that can be missing it is the entry, if the knowledge base is there.
             if about is not None and about.kb in self.kb_names():
-                known = self._ids(about.kb)
-                text = advice.no_such_entry(about.kb, about.id, known)
-                raise NotThereError(text) from error
-            raise NotThereError(advice.after(error, local=self.local)) from error
-        except PyriteError as error:
-            conflict = type(error) is ConflictError
-            if conflict and about is not None and self._is_there(about):
-                raise ToolError(advice.there_already(about.kb, about.id)) from error
-            raise ToolError(advice.after(error, local=self.local)) from error
-        except sqlite3.OperationalError as error:
-            text = f"the database cannot be used just now ({error}); try again in a moment"
-            raise ToolError(text) from error
+                return NotThereError(advice.no_such_entry(about.kb, about.id, self._ids(about.kb)))
+            return NotThereError(advice.after(error, local=self.local))
+        if type(error) is ConflictError and about is not None and self._is_there(about):
+            return ToolError(advice.there_already(about.kb, about.id))
+        return ToolError(advice.after(error, local=self.local))
 
     def kb_names(self) -> list[str]:
         """All knowledge bases."""
@@ -251,13 +273,19 @@ class Desk:
 
     async def unload_unless_used(self, idle_s: float) -> None:
         """Give back the model's memory if nobody has used it for so many seconds."""
-        async with self._searching, self._embedding:
-            if self._encoder.ready and trio.current_time() - self._used >= idle_s:
-                await trio.to_thread.run_sync(self._encoder.unload)
+        encoder = self.services.encoder
+        # No search and no call that embeds is in hand meanwhile.
+        async with self._embedding:
+            if encoder.ready and trio.current_time() - self._used >= idle_s:
+                await self._threads.run_search(encoder.unload)
+
+    def stop(self) -> None:
+        """Take no more calls; one that embeds breaks off, and its entries stay queued."""
+        self._stopping = True
 
     async def finish(self, grace_s: float) -> None:
-        """Take no more calls, and wait for those in threads, but no longer than so."""
-        self._stopping = True
+        """Take no more calls, and wait for those in hand, but no longer than so."""
+        self.stop()
         if self._calls:
             with trio.move_on_after(grace_s):
                 await self._quiet.wait()
