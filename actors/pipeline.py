@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -134,7 +133,8 @@ class Pipeline:
     async def run(self, *, drain: bool = False) -> Statistics:
         """Embed what is queued until stopped or, in a drain, until nothing is unfinished.
 
-        A cancellation from outside begins a graceful stop, and is felt after it.
+        A cancellation from outside begins a graceful stop, and is felt after it. A time-out of
+        the caller's is felt at once, during a stop as well: what is in flight is given back.
 
         Raises:
             EncoderUnavailableError: the model stayed away for longer than the patience.
@@ -227,10 +227,15 @@ class Pipeline:
 
     async def _stop_when_cancelled(self) -> None:
         # The cancellation is felt again at the end of the run, and not in a nursery's group.
-        with suppress(trio.Cancelled):
+        try:
             await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            timed_out = cancelled.source == "deadline"
         if not self._ended:
             self.stop()
+            # Whoever set a limit meant it; a grace on top would swallow it.
+            if timed_out:
+                self._finishing.cancel()
 
     async def _give_back(self) -> None:
         """Release what is in flight."""

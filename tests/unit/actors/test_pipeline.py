@@ -4,6 +4,7 @@ Every run is within a limit of mock time, so that one that hangs fails instead.
 """
 
 import itertools
+import math
 import time
 from collections import Counter
 from dataclasses import replace
@@ -503,11 +504,34 @@ async def test_a_cancellation_comes_out_bare(table, autojump_clock):
 async def test_a_cancellation_has_the_same_grace(table, autojump_clock):
     fill(table, 10)
     worker = Worker(table, encoder_hop=Authentication())
-    with trio.move_on_after(5) as scope:
-        await worker.run()
-    assert scope.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(worker.run)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+        nursery.cancel_scope.cancel()
+    assert worker.ended_at is None
     assert trio.current_time() == 5 + OPTIONS.grace_s
     assert sorted(worker.queue.released) == sorted(table.rows)
+
+
+@pytest.mark.parametrize("stopped_at", [3, None])
+async def test_a_time_out_of_the_caller_takes_effect_as_such(table, autojump_clock, stopped_at):
+    """A grace period on top would swallow it, whether the stop had begun before or not."""
+    fill(table, 10)
+    worker = Worker(table, encoder_hop=Authentication())
+
+    async def stop():
+        await trio.sleep(stopped_at or math.inf)
+        worker.pipeline.stop()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop)
+        with pytest.raises(trio.TooSlowError), trio.fail_after(5):
+            await worker.run()
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() == 5
+    assert sorted(worker.queue.released) == sorted(table.rows)
+    assert_everything_is_given_back(table)
 
 
 async def test_what_a_poller_claims_during_a_stop_is_given_back(table, autojump_clock):
