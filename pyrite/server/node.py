@@ -23,6 +23,7 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from actors.fanout import KEPT, Fanout
 from actors.messages import Statistics
 from pyrite import __version__
 from pyrite.api.problems import ProblemError
@@ -36,7 +37,8 @@ from pyrite.encoders.protocol import TextEncoder
 from pyrite.encoders.threads import PoliteQueries
 from pyrite.knowledge.service import KBService
 from pyrite.search.service import SearchService
-from pyrite.server.feed.follow import Feed
+from pyrite.server.feed.messages import rendered
+from pyrite.server.feed.status import announce_status
 from pyrite.server.jobs import Jobs
 from pyrite.server.metrics import Metrics
 from pyrite.storage.protocol import Storage
@@ -91,10 +93,8 @@ class Node:
         queries = PoliteQueries(encoder, settings.niceness)
         self.search = SearchService(storage, queries, settings, clock)
         self.tokens = TokenService(storage, clock)
-        self.feed = Feed(
-            *(storage, self.run_sync),
-            buffer=settings.websocket_buffer,
-            snapshot=lambda: status_dict(self.embedding.status()),
+        self.feed = Fanout(
+            *(storage, self.run_sync, rendered), replay=KEPT, watch_s=settings.poll_interval_s
         )
         self.jobs = Jobs(storage, self.kbs, self.sync, self.run_sync, clock=clock, wrote=self.wrote)
         self.metrics = Metrics()
@@ -121,7 +121,7 @@ class Node:
         token = self._token
         if token is not None:
             with suppress(trio.RunFinishedError):
-                token.run_sync_soon(self._look, idempotent=True)
+                token.run_sync_soon(self.feed.tell, idempotent=True)
 
     @property
     def leads(self) -> bool:
@@ -145,6 +145,10 @@ class Node:
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as beside:
             await beside.start(self.feed.run)
+            beside.start_soon(
+                announce_status,
+                *(self.feed, self.run_sync, lambda: status_dict(self.embedding.status())),
+            )
             await beside.start(self._run_jobs)
             async with trio.open_nursery() as leading:
                 leading.start_soon(self._lead)
@@ -181,6 +185,7 @@ class Node:
             report=_log.warning,
             me=self.leadership.me,
             observer=self.metrics,
+            fanout=self.feed,
         )
 
     async def _embed(self, worker: EmbeddingWorker) -> None:
@@ -206,11 +211,6 @@ class Node:
     def _folders(self) -> FolderWatch:
         return FolderWatch(
             *(self.storage, self.sync),
-            synced=lambda _: self._look(),
+            synced=lambda _: self.feed.tell(),
             max_bytes=self.settings.max_file_bytes,
         )
-
-    def _look(self) -> None:
-        self.feed.wake()
-        if self._worker is not None:
-            self._worker.wake()

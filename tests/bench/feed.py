@@ -136,7 +136,7 @@ async def deliver(server: Server, clients: Clients, events: int) -> float:
     await clients.expect(events)
     await server.node.run_sync(server.commit, events)
     committed = time.time()
-    server.node.feed.wake()
+    server.node.feed.tell()
     return await clients.said() - committed
 
 

@@ -13,12 +13,14 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 
+from actors.fanout import KEPT, Fanout
 from pyrite.auth.tokens import TokenService
 from pyrite.config.settings import Settings
 from pyrite.embedding.service import EmbeddingService
 from pyrite.errors import PyriteError
 from pyrite.knowledge.service import KBService
 from pyrite.search.service import SearchService
+from pyrite.server.feed.messages import rendered
 from pyrite.server.jobs import Jobs
 from pyrite.server.metrics import Metrics
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -27,24 +29,6 @@ from tests.fakes.encoder import FakeEncoder
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-
-class FakeFeed:
-    """A feed to which nobody listens."""
-
-    def __init__(self, storage: SqliteStorage) -> None:
-        self._storage = storage
-        self.woken = 0
-
-    @property
-    def last(self) -> int:
-        return self._storage.feed_bounds().last
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def statistics(self) -> Any:
-        return None
 
 
 class FakeNode:
@@ -72,7 +56,7 @@ class FakeNode:
         self.sync = FolderSync(self.storage, self.settings, clock)
         self.search = SearchService(self.storage, self.encoder, self.settings, clock)
         self.tokens = TokenService(self.storage, clock)
-        self.feed: Any = FakeFeed(self.storage)
+        self.feed = Fanout(self.storage, self.run_sync, rendered, replay=KEPT, watch_s=0.01)
         self.metrics = Metrics()
         self.closing = trio.Event()
         self.writes = 0
@@ -96,6 +80,7 @@ class FakeNode:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
+            await nursery.start(self.feed.run)
             await nursery.start(self.jobs.run)
             task_status.started()
 

@@ -1,8 +1,9 @@
 """The WebSocket at ``/ws``: the feed for programs and pages outside.
 
-One task sends what the feed has and waits while the client does not read; one reads what the
-client asks for; one watches over both. Whichever first finds that the connection has to end says
-with which code, and the sender closes it.
+Each client is a subscriber of the process's fan-out, which has every message rendered once. One
+task sends what the feed has and waits while the client does not read; one reads what the client
+asks for; one watches over both. Whichever first finds that the connection has to end says with
+which code, and the sender closes it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import trio
 from quart import Response, current_app, request, websocket
 from quart_trio import QuartTrio
 
+from actors.fanout import Fanout, Subscription
 from pyrite.api.problems import ProblemError, fault
 from pyrite.auth.tokens import Tier
 from pyrite.server.current import node
 from pyrite.server.feed import messages
-from pyrite.server.feed.follow import Feed, Listener
 from pyrite.server.feed.messages import BadRequestError, Interest, Message
 from pyrite.server.feed.websocket_writer import KEY, WebSocketWriter
 from pyrite.server.middleware import security
@@ -39,9 +40,9 @@ _MOST_REQUESTS, _REQUESTS_S = 60, 60.0
 #: not have to begin so far back when it comes again.
 _SILENT_EVENTS = 1_000
 
-#: Where the app keeps its patience, and who is connected.
+#: Where the app keeps its patience, and its clients.
 PATIENCE = "pyrite.websocket.patience"
-_CONNECTED = "pyrite.websocket.connected"
+CLIENTS = "pyrite.websocket.clients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,6 @@ class Connection:
     sending: trio.CancelScope = field(default_factory=trio.CancelScope)
     dropped: bool = False
 
-    def drop(self, feed: Feed) -> None:
-        """Count it among those that were too slow, once."""
-        if not self.dropped:
-            self.dropped = True
-            feed.drop()
-
     def end(self, code: int, reason: str) -> None:
         """Have it closed, unless it is being closed already."""
         if self.ending is None:
@@ -90,10 +85,24 @@ class Connection:
             self.sending.cancel()
 
 
+@dataclass(slots=True)
+class Clients:
+    """Those who are connected, and how many were cut off because they were too slow."""
+
+    connected: set[Connection] = field(default_factory=set)
+    dropped: int = 0
+
+    def drop(self, connection: Connection) -> None:
+        """Count one among those that were too slow, once."""
+        if not connection.dropped:
+            connection.dropped = True
+            self.dropped += 1
+
+
 def install(app: QuartTrio, patience: Patience | None = None) -> None:
     """Add the WebSocket to the app."""
     app.extensions[PATIENCE] = patience or Patience()
-    app.extensions[_CONNECTED] = set[Connection]()
+    app.extensions[CLIENTS] = Clients()
     app.websocket("/ws")(follow)
     app.get("/ws")(not_upgraded)
     inner = app.asgi_app
@@ -111,7 +120,7 @@ async def follow() -> None:
     """Send the feed until either side has had enough."""
     since, interest = _asked()
     await _check_kbs(interest)
-    connected: set[Connection] = current_app.extensions[_CONNECTED]
+    connected = _clients().connected
     served = node()
     if len(connected) >= served.settings.max_websockets:
         raise _unavailable("as many clients as the setting max_websockets allows are connected")
@@ -191,38 +200,43 @@ def _unavailable(detail: str) -> ProblemError:
     )
 
 
-async def _send(connection: Connection, feed: Feed, since: int | None) -> None:
+def _clients() -> Clients:
+    found: Clients = current_app.extensions[CLIENTS]
+    return found
+
+
+async def _send(connection: Connection, feed: Fanout[Message], since: int | None) -> None:
     """Send what follows ``since``, then what comes, as long as the client reads."""
-    slow_s = current_app.extensions[PATIENCE].slow_s
-    with feed.listening(since) as listener:
-        greeting = [messages.hello(listener.position, feed.last)]
-        if listener.position > feed.last and listener.position > await feed.newest():
-            listener.position = feed.last
+    slow_s, most = current_app.extensions[PATIENCE].slow_s, node().settings.websocket_buffer
+    with feed.subscribe(since) as subscription:
+        greeting = [messages.hello(subscription.position, feed.last)]
+        if subscription.position > feed.last and subscription.position > await feed.newest():
+            subscription.position = feed.last
             greeting.append(messages.gap(1, feed.last, ahead=True))
         await connection.wire.send(greeting)
-        caught_up, told = not feed.left_behind(listener), listener.position
+        caught_up, told = subscription.waiting <= most, subscription.position
         while True:
-            wanted = _wanted(connection, await feed.take(listener), told, listener)
+            wanted = _wanted(connection, await subscription.take(), told, subscription)
             if not wanted:
                 continue
-            told = listener.position
+            told = subscription.position
             took_s = await connection.wire.send(wanted)
-            behind = feed.left_behind(listener)
+            behind = subscription.waiting > most
             # One who comes back after long is behind too, and catches up as fast as it can.
             if behind and caught_up and took_s >= slow_s:
-                connection.drop(feed)
+                _clients().drop(connection)
                 connection.end(TOO_SLOW, "too slow; come back with the seq of your last message")
                 return
             caught_up = caught_up or not behind
 
 
 def _wanted(
-    connection: Connection, taken: list[Message], told: int, listener: Listener
+    connection: Connection, taken: list[Message], told: int, subscription: Subscription[Message]
 ) -> list[Message]:
     """What of the messages the client wants, or at times where it stands."""
     wanted = [message for message in taken if connection.interest.wants(message)]
-    if not wanted and listener.position - told >= _SILENT_EVENTS:
-        return [messages.position(listener.position)]
+    if not wanted and subscription.position - told >= _SILENT_EVENTS:
+        return [messages.position(subscription.position)]
     return wanted
 
 
@@ -257,7 +271,7 @@ async def _look_after(connection: Connection) -> None:
                 await closing.wait()
             writing_s = wire.writing_s
             if writing_s is not None and writing_s > patience.stuck_s:
-                connection.drop(node().feed)
+                _clients().drop(connection)
                 return await wire.cut()
             if wire.closed:
                 # Hypercorn closes by itself when a message is too large, and goes on reading.
