@@ -18,7 +18,6 @@ from urllib.parse import quote
 import trio
 from mcp.server.mcpserver.exceptions import ToolError
 
-from actors.lifecycle import Status
 from pyrite.config.live import LiveSettings
 from pyrite.config.redaction import without_paths
 from pyrite.embedding.fallback import Fallback, WriteOutcome
@@ -26,8 +25,9 @@ from pyrite.embedding.service import EmbeddingService
 from pyrite.errors import ConflictError, FolderMissingError, NotFoundError, PyriteError
 from pyrite.knowledge.service import KBService
 from pyrite.mcp import advice
-from pyrite.search.freshness import Waited, outcome_of
+from pyrite.search.freshness import Waited
 from pyrite.search.service import SearchService
+from pyrite.search.waiting import wait_alone
 from pyrite.storage.records import Filters, Key
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.vault.sync import FolderSync
@@ -44,9 +44,6 @@ _THREADS = 16
 
 #: So many ids are looked through for those near one that there is not.
 _IDS = 5000
-
-#: How often who waits for a write looks how far that is, in seconds.
-_LOOK_S = 0.02
 
 #: However short the rest, the model is given back no more often than this, in seconds.
 _SHORTEST_REST_S = 1.0
@@ -156,18 +153,8 @@ class Desk:
         Raises:
             NotThereError: there has been no such write.
         """
-
-        def status() -> Status | None:
-            return self.storage.revision_status(revision, self.search.model_id)
-
-        started = trio.current_time()
-        while True:
-            found = await self.run_sync(status)
-            waited = trio.current_time() - started
-            outcome = outcome_of(found, waited, timeout_s)
-            if outcome is not None:
-                return Waited(revision, outcome, waited)
-            await trio.sleep(min(_LOOK_S, timeout_s - waited))
+        look = partial(self.run_sync, partial(self.search.revision_status, revision))
+        return await wait_alone(self.storage, look, revision, timeout_s)
 
     async def after(self, keys: Iterable[Key]) -> WriteOutcome:
         """See to entries that were just written; broken off, they stay queued."""

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 
-import trio
 from quart import Blueprint, Response
 
-from actors.lifecycle import Status
 from pyrite.api import answers
 from pyrite.api.parameters import RelatedParameters, SearchParameters
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
-from pyrite.search.freshness import Waited, check_revision, outcome_of
 from pyrite.search.query import Mode
 from pyrite.search.related import RelatedResult
 from pyrite.search.related import related as find_related
+from pyrite.search.waiting import wait_embedded
 from pyrite.server.current import node
 from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 
 TAG = "search"
-
-#: How often who waits for a write asks whether anything has been committed, in seconds. That
-#: costs a comparison; only after a commit is the database asked.
-_LOOK_S = 0.01
-
-#: The database is asked at least so often, in seconds.
-_ASK_S = 1.0
 
 #: In place of a warning, which may name paths.
 _WARNING = "searched by words alone: the embedding model cannot be used"
@@ -61,35 +53,11 @@ async def search(*, query_args: SearchParameters) -> Response:
     await served.run_sync(served.kbs.check_filters, request.filters)
     waited = None
     if request.wait_for is not None and request.mode is not Mode.KEYWORD:
-        waited = await _wait(request.wait_for, request.timeout_s)
+        look = partial(served.run_sync, served.search.revision_status, request.wait_for)
+        waited = await wait_embedded(served.feed, look, request.wait_for, request.timeout_s)
     result = await served.run_search(served.search.search, replace(request, wait_for=None))
     warning = None if result.warning is None else _WARNING
     return reply(asdict(replace(result, waited=waited, warning=warning)))
-
-
-async def _wait(revision: int, timeout_s: float) -> Waited:
-    """Wait until a write can be found by meaning; occupies no thread.
-
-    Raises:
-        NotFoundError: there has been no such write.
-    """
-    served = node()
-    check_revision(revision)
-
-    def revision_status() -> Status | None:
-        return served.storage.revision_status(revision, served.search.model_id)
-
-    started = trio.current_time()
-    while True:
-        seen, asked = served.feed.last, trio.current_time()
-        status = await served.run_sync(revision_status)
-        waited = trio.current_time() - started
-        outcome = outcome_of(status, waited, timeout_s)
-        if outcome is not None:
-            return Waited(revision, outcome, waited)
-        until = min(started + timeout_s, asked + _ASK_S)
-        while served.feed.last == seen and trio.current_time() < until:  # noqa: ASYNC110 - a number
-            await trio.sleep(min(_LOOK_S, max(0.0, until - trio.current_time())))
 
 
 @blueprint.get("/kbs/<kb>/related/<path:id>")
