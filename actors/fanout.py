@@ -25,7 +25,8 @@ import trio
 
 from actors.auto_reset_event import AutoResetEvent
 from actors.messages import Event, Gap
-from actors.ports import CommitWatcher, EventLog, RunInThread
+from actors.ports import EventLog, RunInThread, Watch
+from actors.watch import watch_in_thread
 
 T = TypeVar("T")
 
@@ -56,6 +57,7 @@ class Fanout(Generic[T]):
         replay: how many of the events that are there already are read at the start, for those
             who come back all at once after a restart.
         watch_s: how often commits are looked for.
+        watch: looks for them; tests put one here that goes by a mock clock.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Fanout(Generic[T]):
         *,
         replay: int = 0,
         watch_s: float = WATCH_S,
+        watch: Watch = watch_in_thread,
     ) -> None:
         self._log = log
         self._run_sync = run_sync
         self._render = render
         self._replay = replay
         self._watch_s = watch_s
+        self._watch = watch
         self._kept: deque[T] = deque(maxlen=KEPT)
         self._told = AutoResetEvent()
         self._committed = trio.Event()
@@ -95,7 +99,7 @@ class Fanout(Generic[T]):
             self.last = max(0, await self.newest() - self._replay)
             await self._read()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, watcher)
+                nursery.start_soon(self._watch, watcher, self.tell, self._watch_s)
                 task_status.started()
                 while True:
                     await self._told.wait()
@@ -104,7 +108,7 @@ class Fanout(Generic[T]):
             watcher.close()
 
     def tell(self) -> None:
-        """Notice a commit of this process; to be called on the Trio thread."""
+        """Notice a commit, by whomever; to be called on the Trio thread."""
         self.commits += 1
         self._told.set()
         self._committed.set()
@@ -179,14 +183,6 @@ class Fanout(Generic[T]):
     async def wait_moved(self) -> None:
         """Return as soon as anything is published or announced."""
         await self._moved.wait()
-
-    async def _watch(self, watcher: CommitWatcher) -> None:
-        """Notice what any process commits."""
-        while True:
-            await trio.sleep(self._watch_s)
-            # Microseconds as a rule; but it may wait behind a lock.
-            if await self._run_sync(watcher.changed):
-                self.tell()
 
     async def _read(self) -> None:
         """Publish what has been committed since the last time."""

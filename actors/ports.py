@@ -94,6 +94,16 @@ class CommitWatcher(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Looks for commits until cancelled."""
+
+    async def __call__(
+        self, watcher: CommitWatcher, told: Callable[[], None], interval_s: float, /
+    ) -> None:
+        """Call ``told`` on the Trio thread after commits, looking every so many seconds."""
+        ...
+
+
 class EventBounds(Protocol):
     """Which events there are."""
 

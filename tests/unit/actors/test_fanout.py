@@ -1,5 +1,7 @@
 """The fan-out: every event once and in order, or a gap that was said, whoever committed it."""
 
+import threading
+
 import hypothesis.strategies as st
 import pytest
 import trio
@@ -59,6 +61,14 @@ class Log:
         self.closed = True
 
 
+async def watch(watcher, told, interval_s):
+    """As in a thread of its own, but by the mock clock."""
+    while True:
+        await trio.sleep(interval_s)
+        if watcher.changed():
+            told()
+
+
 async def run_sync(function, *args):
     """As through a thread, but inline; time passes for others."""
     await trio.lowlevel.checkpoint()
@@ -73,7 +83,7 @@ def log():
 @pytest.fixture
 def make(log, nursery):
     async def made(run_sync=run_sync, **options):
-        fanout = Fanout(log, run_sync, unchanged, **options)
+        fanout = Fanout(log, run_sync, unchanged, watch=watch, **options)
         await nursery.start(fanout.run)
         return fanout
 
@@ -125,28 +135,46 @@ async def test_it_looks_for_commits_four_times_a_second_and_reads_only_after_one
     assert log.reads == [0]  # at the start
 
 
-async def test_a_look_that_waits_behind_a_lock_delays_nothing_else(make, log, autojump_clock):
-    locked = Authentication()
+async def test_a_look_that_waits_behind_a_lock_delays_nothing_else(log, nursery):
+    """With a real thread, and so without a mock clock; it goes on as soon as it may."""
+    locked, free = trio.Event(), threading.Event()
+    token = trio.lowlevel.current_trio_token()
 
-    async def run_sync(function, *args):
-        if function.__name__ == "changed":
-            return await locked(function, *args)
-        await trio.lowlevel.checkpoint()
-        return function(*args)
+    def changed():
+        token.run_sync_soon(locked.set)
+        return free.wait(60)
 
-    fanout = await make(run_sync)
-    await locked.wait_entered()
+    log.changed = changed
+    fanout = Fanout(log, run_sync, unchanged, watch_s=0.0)
+    await nursery.start(fanout.run)
+    await locked.wait()
     with fanout.subscribe() as subscription:
         log.commit()
         fanout.tell()
-        with trio.fail_after(0.01):
-            assert known(await subscription.take()) == [1]
-    locked.open()
+        assert known(await subscription.take()) == [1]
+    free.set()
+    assert await fanout.wait_committed(1) > 1
+
+
+async def test_the_watch_ends_before_the_watcher_is_closed(log, nursery):
+    looked = threading.Event()
+
+    def changed():
+        assert not log.closed
+        looked.set()
+
+    log.changed = changed
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as running:
+            await running.start(Fanout(log, run_sync, unchanged, watch_s=0.0).run)
+            await trio.to_thread.run_sync(looked.wait, 60)
+            scope.cancel()
+    assert log.closed
 
 
 async def test_events_are_read_and_rendered_once_for_all(log, nursery, autojump_clock):
     rendered = []
-    fanout = Fanout(log, run_sync, lambda each: rendered.append(each.seq) or each)
+    fanout = Fanout(log, run_sync, lambda each: rendered.append(each.seq) or each, watch=watch)
     await nursery.start(fanout.run)
     taken = []
 
@@ -179,7 +207,7 @@ async def test_who_waits_for_a_commit_hears_of_those_without_an_event(make, log,
 
 
 async def test_a_log_that_cannot_be_read_ends_it(log, autojump_clock):
-    fanout = Fanout(log, run_sync, unchanged)
+    fanout = Fanout(log, run_sync, unchanged, watch=watch)
     log.feed_bounds()
     with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
@@ -288,7 +316,7 @@ async def test_from_the_beginning(make, log, autojump_clock, replay):
 
 
 async def test_it_can_run_again_after_a_time_in_which_nobody_watched(log, autojump_clock):
-    fanout = Fanout(log, run_sync, unchanged)
+    fanout = Fanout(log, run_sync, unchanged, watch=watch)
     with fanout.subscribe() as subscription:
         for _ in range(2):
             async with trio.open_nursery() as nursery:

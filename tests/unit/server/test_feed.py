@@ -11,6 +11,7 @@ from actors.messages import Gap
 from pyrite.server.feed.messages import rendered
 from pyrite.server.feed.status import announce_status
 from tests.fakes.memory_storage import Memory, MemoryStorage
+from tests.unit.actors.test_fanout import watch
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ async def run_sync(function, *args):
 @pytest.fixture
 def make(memory, nursery):
     async def made(snapshot):
-        fanout = Fanout(MemoryStorage(memory), run_sync, rendered)
+        fanout = Fanout(MemoryStorage(memory), run_sync, rendered, watch=watch)
         await nursery.start(fanout.run)
         nursery.start_soon(announce_status, fanout, run_sync, snapshot)
         return fanout
