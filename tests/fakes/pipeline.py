@@ -365,7 +365,7 @@ class Slow:
         return sync_fn(*args)
 
 
-class Authentication:
+class Gate:
     """A hop whose calls do their work only when the gate is open."""
 
     def __init__(self) -> None:

@@ -71,7 +71,7 @@ class Ending:
 class Connection:
     """One client."""
 
-    wire: WebSocketWriter
+    writer: WebSocketWriter
     caller: security.Caller
     interest: Interest
     ending: Ending | None = None
@@ -107,12 +107,12 @@ def install(app: QuartTrio, patience: Patience | None = None) -> None:
     app.get("/ws")(not_upgraded)
     inner = app.asgi_app
 
-    async def wired(scope: Any, receive: Any, send: Any) -> None:
+    async def with_writer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             scope[KEY] = WebSocketWriter(send)
         await inner(scope, receive, send)
 
-    app.asgi_app = wired  # type: ignore[method-assign]
+    app.asgi_app = with_writer  # type: ignore[method-assign]
 
 
 @security.requires(Tier.READ)
@@ -137,7 +137,7 @@ async def follow() -> None:
             with connection.sending:
                 await _send(connection, served.feed, since)
             if connection.ending is not None:
-                with connection.wire.writing():
+                with connection.writer.writing():
                     await websocket.close(connection.ending.code, connection.ending.reason)
             nursery.cancel_scope.cancel()
     finally:
@@ -213,14 +213,14 @@ async def _send(connection: Connection, feed: Fanout[Message], since: int | None
         if subscription.position > feed.last and subscription.position > await feed.newest():
             subscription.position = feed.last
             greeting.append(messages.gap(1, feed.last, ahead=True))
-        await connection.wire.send(greeting)
+        await connection.writer.send(greeting)
         caught_up, told = subscription.waiting <= most, subscription.position
         while True:
             wanted = _wanted(connection, await subscription.take(), told, subscription)
             if not wanted:
                 continue
             told = subscription.position
-            took_s = await connection.wire.send(wanted)
+            took_s = await connection.writer.send(wanted)
             behind = subscription.waiting > most
             # One who comes back after long is behind too, and catches up as fast as it can.
             if behind and caught_up and took_s >= slow_s:
@@ -258,30 +258,30 @@ async def _read(connection: Connection) -> None:
         except BadRequestError as error:
             return connection.end(REFUSED, str(error))
         # Writes are made in order: none that was begun before comes after this answer.
-        await connection.wire.send([messages.subscribed(connection.interest)])
+        await connection.writer.send([messages.subscribed(connection.interest)])
 
 
 async def _look_after(connection: Connection) -> None:
     """Close the connection when the server stops or the token is gone, and cut off the stuck."""
-    closing, wire = node().closing, connection.wire
+    closing, writer = node().closing, connection.writer
     try:
         while not closing.is_set():
             patience: Patience = current_app.extensions[PATIENCE]
             with trio.move_on_after(patience.look_s):
                 await closing.wait()
-            writing_s = wire.writing_s
+            writing_s = writer.writing_s
             if writing_s is not None and writing_s > patience.stuck_s:
                 _clients().drop(connection)
-                return await wire.cut()
-            if wire.closed:
+                return await writer.cut()
+            if writer.closed:
                 # Hypercorn closes by itself when a message is too large, and goes on reading.
-                await wire.cut()
+                await writer.cut()
             elif not await security.still_valid(connection.caller):
                 connection.end(REFUSED, "the token is no longer valid")
         connection.end(GOING_AWAY, "the server is stopping")
         await trio.sleep(current_app.extensions[PATIENCE].closing_s)
     finally:
         # Whatever ends this, a write that does not end by itself must not hold it up.
-        if wire.writing_s is not None:
+        if writer.writing_s is not None:
             with trio.CancelScope(shield=True):
-                await wire.cut()
+                await writer.cut()

@@ -16,7 +16,7 @@ from actors.embedder import Patience, Rest, embedder, refusal
 from actors.messages import Batch, Report, StateChange, WorkerState
 from actors.ports import EncoderUnavailableError, RefusedTextError
 from tests.fakes.pipeline import (
-    Authentication,
+    Gate,
     ScriptedEncoder,
     Slow,
     claim,
@@ -411,7 +411,7 @@ async def test_a_stop_in_a_pause_reports_what_was_encoded(autojump_clock):
 
 
 async def test_a_stop_ends_a_load_at_once(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(ready=False), run_sync=Authentication())
+    embedding = Embedding(ScriptedEncoder(ready=False), run_sync=Gate())
     await stop_at(embedding, 5, Batch(batch_of("a").pieces, (claim("ready"),)))
     assert embedding.said[0] == (0, LOADING)
     assert embedding.reports == [Report(ready=(claim("ready"),))]
@@ -419,20 +419,20 @@ async def test_a_stop_ends_a_load_at_once(autojump_clock):
 
 
 async def test_a_stop_lets_the_call_in_progress_finish(autojump_clock):
-    authentication = Authentication()
-    embedding = Embedding(ScriptedEncoder(), run_sync=authentication)
+    gate = Gate()
+    embedding = Embedding(ScriptedEncoder(), run_sync=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(embedding.run, batch_of("a"))
-        await authentication.wait_entered()
+        await gate.wait_entered()
         embedding.stopping.set()
         await trio.sleep(3)
         assert embedding.reports == []
-        authentication.open()
+        gate.open()
     assert texts_of(embedding.reports[0].encoded) == ["a"]
 
 
 async def test_a_cancellation_abandons_a_call_that_hangs(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(), run_sync=Authentication())
+    embedding = Embedding(ScriptedEncoder(), run_sync=Gate())
     with trio.move_on_after(2) as deadline:
         await embedding.run(batch_of("a"))
     assert deadline.cancelled_caught
@@ -440,7 +440,7 @@ async def test_a_cancellation_abandons_a_call_that_hangs(autojump_clock):
 
 
 async def test_a_cancellation_abandons_a_load_that_hangs(autojump_clock):
-    embedding = Embedding(ScriptedEncoder(ready=False), run_sync=Authentication())
+    embedding = Embedding(ScriptedEncoder(ready=False), run_sync=Gate())
     with trio.move_on_after(2) as deadline:
         await embedding.run(batch_of("a"))
     assert deadline.cancelled_caught

@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors import fanout as module
 from actors.fanout import PAGE, WATCH_S, Fanout, unchanged, with_gaps
 from actors.messages import Event, Gap
-from tests.fakes.pipeline import Authentication
+from tests.fakes.pipeline import Gate
 
 
 def event(seq):
@@ -262,7 +262,7 @@ async def test_what_is_committed_while_a_page_is_read_is_not_said_to_be_missing(
     make, log, autojump_clock
 ):
     """Though all that was there before has been pruned."""
-    slow = Authentication()
+    slow = Gate()
 
     async def run_sync(function, *args):
         found = function(*args)

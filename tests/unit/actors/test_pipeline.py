@@ -23,9 +23,9 @@ from actors.pipeline import Pipeline, PipelineOptions, cause
 from actors.ports import EncoderUnavailableError, RefusedTextError
 from tests.fakes.pipeline import (
     INTERACTIVE,
-    Authentication,
     FakeQueue,
     FakeTable,
+    Gate,
     ScriptedEncoder,
     Slow,
     inline,
@@ -319,14 +319,14 @@ async def test_little_is_in_flight_however_much_is_due(table, autojump_clock):
 
 
 async def test_a_write_during_the_encode_is_embedded_again(table, autojump_clock):
-    authentication = Authentication()
+    gate = Gate()
     table.write("e", "old")
-    worker = Worker(table, encoder_hop=authentication)
+    worker = Worker(table, encoder_hop=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.drain)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         table.write("e", "new")
-        authentication.open()
+        gate.open()
     assert table.rows["e"].status is DONE
     assert vector_of("new") in table.stored.values()
     assert [(e.entry_id, e.revision) for e in table.feed] == [("e", 2)]
@@ -347,15 +347,15 @@ async def test_two_workers_share_the_queue(table, autojump_clock):
 
 async def test_a_drain_waits_for_what_another_worker_holds(table, autojump_clock):
     table.write("e")
-    authentication = Authentication()
-    holder, waiter = Worker(table, encoder_hop=authentication), Worker(table)
+    gate = Gate()
+    holder, waiter = Worker(table, encoder_hop=gate), Worker(table)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(holder.run)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         nursery.start_soon(waiter.drain)
         await trio.sleep(60)  # longer than a lease, which the holder renews
         assert waiter.ended_at is None
-        authentication.open()
+        gate.open()
         await trio.sleep(2 * WATCH_S)
         assert waiter.ended_at is not None
         holder.pipeline.stop()
@@ -378,11 +378,11 @@ async def test_a_worker_that_vanished_costs_an_attempt_and_a_lease(table, autoju
 
 async def test_a_stop_commits_the_batch_in_progress_and_gives_back_the_rest(table, autojump_clock):
     fill(table, 100)
-    authentication = Authentication()
-    worker = Worker(table, encoder_hop=authentication)
+    gate = Gate()
+    worker = Worker(table, encoder_hop=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         await wait_all_tasks_blocked()
         on_their_way = table.entries(PROCESSING)
         worker.pipeline.stop()
@@ -390,7 +390,7 @@ async def test_a_stop_commits_the_batch_in_progress_and_gives_back_the_rest(tabl
         assert worker.pipeline.statistics().state is WorkerState.STOPPING
         await trio.sleep(3)
         assert worker.ended_at is None
-        authentication.open()
+        gate.open()
     assert worker.ended_at == 3
     [batch] = worker.encoder.calls
     assert table.entries(DONE) == set(batch)
@@ -407,8 +407,8 @@ async def test_a_stop_commits_the_batch_in_progress_and_gives_back_the_rest(tabl
 
 async def test_a_stop_keeps_the_attempts_of_earlier_failures(table, autojump_clock):
     table.write("e", "bad")
-    authentication = Authentication()
-    authentication.open()
+    gate = Gate()
+    gate.open()
     worker = Worker(table, encoder=ScriptedEncoder(poison={"bad": ValueError("cannot")}))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
@@ -418,7 +418,7 @@ async def test_a_stop_keeps_the_attempts_of_earlier_failures(table, autojump_clo
     assert (row.status, row.attempts, row.available_at) == (PENDING, 1, 2.0)
     assert worker.queue.released == []
     # The next worker claims it, hangs, and gives it back as it was.
-    worker = Worker(table, encoder_hop=Authentication(), options=replace(OPTIONS, grace_s=1.0))
+    worker = Worker(table, encoder_hop=Gate(), options=replace(OPTIONS, grace_s=1.0))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await trio.sleep(5)
@@ -461,7 +461,7 @@ async def test_a_stop_of_a_drain_ends_it_too(table, autojump_clock):
 
 async def test_a_stop_while_the_model_loads_does_not_wait_for_it(table, autojump_clock):
     fill(table, 10)
-    worker = Worker(table, encoder=ScriptedEncoder(ready=False), encoder_hop=Authentication())
+    worker = Worker(table, encoder=ScriptedEncoder(ready=False), encoder_hop=Gate())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await trio.sleep(2)
@@ -474,7 +474,7 @@ async def test_a_stop_while_the_model_loads_does_not_wait_for_it(table, autojump
 
 async def test_a_call_that_hangs_is_left_when_the_grace_is_over(table, autojump_clock):
     fill(table, 10)
-    worker = Worker(table, encoder_hop=Authentication())
+    worker = Worker(table, encoder_hop=Gate())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         await trio.sleep(5)
@@ -487,16 +487,16 @@ async def test_a_call_that_hangs_is_left_when_the_grace_is_over(table, autojump_
 
 async def test_a_cancellation_is_a_graceful_stop_and_is_felt_after_it(table, autojump_clock):
     fill(table, 100)
-    authentication = Authentication()
-    worker = Worker(table, encoder_hop=authentication)
+    gate = Gate()
+    worker = Worker(table, encoder_hop=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             await trio.sleep(3)
-        authentication.open()
+        gate.open()
     assert worker.ended_at is None  # the run did not return: it was cancelled
     [batch] = worker.encoder.calls
     assert table.entries(DONE) == set(batch)
@@ -519,7 +519,7 @@ async def test_a_cancellation_comes_out_bare(table, autojump_clock):
 
 async def test_a_cancellation_has_the_same_grace(table, autojump_clock):
     fill(table, 10)
-    worker = Worker(table, encoder_hop=Authentication())
+    worker = Worker(table, encoder_hop=Gate())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
         with trio.CancelScope(shield=True):
@@ -534,7 +534,7 @@ async def test_a_cancellation_has_the_same_grace(table, autojump_clock):
 async def test_a_time_out_of_the_caller_takes_effect_as_such(table, autojump_clock, stopped_at):
     """A grace period on top would swallow it, whether the stop had begun before or not."""
     fill(table, 10)
-    worker = Worker(table, encoder_hop=Authentication())
+    worker = Worker(table, encoder_hop=Gate())
 
     async def stop():
         await trio.sleep(stopped_at or math.inf)
@@ -551,20 +551,20 @@ async def test_a_time_out_of_the_caller_takes_effect_as_such(table, autojump_clo
 
 
 async def test_what_a_poller_claims_during_a_stop_is_given_back(table, autojump_clock):
-    class Claims(Authentication):
+    class Claims(Gate):
         async def __call__(self, sync_fn, *args, **options):
             if sync_fn.__name__ != "claim":
                 return await inline(sync_fn, *args)
             return await super().__call__(sync_fn, *args, **options)
 
     fill(table, 10)
-    authentication = Claims()
-    worker = Worker(table, run_sync=authentication)
+    gate = Claims()
+    worker = Worker(table, run_sync=gate)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(worker.run)
-        await authentication.wait_entered()
+        await gate.wait_entered()
         worker.pipeline.stop()
-        authentication.open()
+        gate.open()
     assert sorted(worker.queue.released) == sorted(table.rows)
     assert worker.encoder.calls == []
     assert_everything_is_given_back(table)
@@ -773,7 +773,7 @@ async def test_a_bug_stops_the_run_and_comes_out_as_itself(table, autojump_clock
 
 async def test_a_bug_in_a_beat_is_one_too(table, autojump_clock):
     fill(table, 100)
-    worker = Worker(table, encoder_hop=Authentication())
+    worker = Worker(table, encoder_hop=Gate())
     worker.queue.renew = lambda claims: claims and a_bug()
     with pytest.RaisesGroup(KeyError, flatten_subgroups=True, allow_unwrapped=True):
         await worker.run()
@@ -793,13 +793,13 @@ async def test_a_bug_is_not_hidden_by_a_cancellation(table, autojump_clock):
 
 async def test_a_bug_in_giving_back_comes_out_as_itself(table, autojump_clock):
     fill(table, 10)
-    authentication = Authentication()
-    worker = Worker(table, encoder_hop=authentication, options=replace(OPTIONS, grace_s=0.0))
+    gate = Gate()
+    worker = Worker(table, encoder_hop=gate, options=replace(OPTIONS, grace_s=0.0))
     worker.queue.fail_points["release"] = a_bug
     with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="bug")):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(worker.run)
-            await authentication.wait_entered()
+            await gate.wait_entered()
             worker.pipeline.stop()
 
 

@@ -13,7 +13,7 @@ from actors.in_flight import InFlight
 from actors.messages import StateChange, WorkerState
 from actors.poller import poller
 from actors.ports import Claimed
-from tests.fakes.pipeline import Authentication, claim, inline
+from tests.fakes.pipeline import Gate, claim, inline
 
 NOTHING = Claimed(unfinished=1)
 
@@ -98,12 +98,12 @@ async def test_it_wakes_on_a_ring(nursery, autojump_clock):
 
 
 async def test_a_ring_while_it_looks_is_heard(nursery, autojump_clock):
-    authentication, polling = Authentication(), Polling(Script())
-    polling.start(nursery, run_sync=authentication)
-    await authentication.wait_entered()
+    gate, polling = Gate(), Polling(Script())
+    polling.start(nursery, run_sync=gate)
+    await gate.wait_entered()
     polling.wake.set()
     polling.wake.set()
-    authentication.open()
+    gate.open()
     await trio.sleep(10)
     assert polling.queue.looks == [0, 0]
 
@@ -148,13 +148,13 @@ async def test_a_service_does_not_end_when_nothing_is_unfinished(nursery, autoju
 
 
 async def test_claims_are_in_flight_before_a_cancellation_is_felt(nursery, autojump_clock):
-    authentication, held = Authentication(), (claim("a"), claim("b"))
+    gate, held = Gate(), (claim("a"), claim("b"))
     polling = Polling(Script([Claimed(held)]))
     async with trio.open_nursery() as intake:
-        claims = polling.start(intake, buffer=0, run_sync=authentication)
-        await authentication.wait_entered()
+        claims = polling.start(intake, buffer=0, run_sync=gate)
+        await gate.wait_entered()
         intake.cancel_scope.cancel()
-        authentication.open()
+        gate.open()
     assert polling.in_flight.claims() == held
     assert not polling.done
     with pytest.raises(trio.EndOfChannel):

@@ -16,7 +16,7 @@ from actors.messages import Refused, Report, StateChange, WorkerState
 from actors.ports import Settled
 from actors.reporter import Assembly, reporter
 from actors.tally import Tally
-from tests.fakes.pipeline import Authentication, claim, encoded, event, ids, inline, pieces
+from tests.fakes.pipeline import Gate, claim, encoded, event, ids, inline, pieces
 
 NOW = 1000.0
 POLICY = RetryPolicy(max_attempts=3, base_s=2.0, jitter=0.5)
@@ -279,20 +279,20 @@ async def test_nothing_to_say_is_no_commit(nursery, autojump_clock):
 
 
 async def test_nothing_is_told_before_the_commit(nursery, autojump_clock):
-    class Commits(Authentication):
+    class Commits(Gate):
         async def __call__(self, sync_fn, *args, **options):
             if sync_fn.__name__ != "settle":
                 return await inline(sync_fn, *args)
             return await super().__call__(sync_fn, *args, **options)
 
-    authentication, one = Commits(), claim("1", "a")
-    reporting = Reporting(one, queue=Ledger([Settled((event(1),))]), run_sync=authentication)
+    gate, one = Commits(), claim("1", "a")
+    reporting = Reporting(one, queue=Ledger([Settled((event(1),))]), run_sync=gate)
     nursery.start_soon(reporting.run)
     await reporting.report(*encoded(one))
-    await authentication.wait_entered()
+    await gate.wait_entered()
     await trio.sleep(1)
     assert reporting.committed == 0
-    authentication.open()
+    gate.open()
     reporting.reports.close()
     assert await reporting.told() == 1
 
