@@ -46,7 +46,9 @@ class FakeNode:
     ) -> None:
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
-        self.settings = Settings(home=self.home, model="fake", **settings)
+        # Commits are noticed soon, for tests to take less time.
+        often = {"poll_interval_s": 0.01}
+        self.settings = Settings(home=self.home, model="fake", **often | settings)
         self.environ = dict(environ or {})
         self.clock = clock
         self.storage = SqliteStorage(self.settings.database_path)
@@ -56,7 +58,11 @@ class FakeNode:
         self.sync = FolderSync(self.storage, self.settings, clock)
         self.search = SearchService(self.storage, self.encoder, self.settings, clock)
         self.tokens = TokenService(self.storage, clock)
-        self.feed = Fanout(self.storage, self.run_sync, rendered, replay=KEPT, watch_s=0.01)
+        self.feed = Fanout(
+            *(self.storage, self.run_sync, rendered),
+            replay=KEPT,
+            watch_s=self.settings.poll_interval_s,
+        )
         self.metrics = Metrics()
         self.closing = trio.Event()
         self.writes = 0
