@@ -1,5 +1,6 @@
-"""The embedding pipeline: five actors on Trio memory channels, under one nursery.
+"""The embedding pipeline and the fan-out of its events: five actors on Trio.
 
 This package knows Trio and its own messages. What it needs from outside (a durable queue,
-an encoder) comes in through :mod:`actors.ports`; it never imports the product around it.
+an encoder, a log of events) comes in through :mod:`actors.ports`; it never imports the product
+around it.
 """

@@ -2,7 +2,9 @@
 
 One claim travels the whole way, inside every wrapper::
 
-    poller --(Claim, ...)--> batcher --Batch--> embedder --Report--> reporter --Event--> fanout
+    poller --(Claim, ...)--> batcher --Batch--> embedder --Report--> reporter
+
+What it brings about is an :class:`Event` in the database, which the fan-out gives to subscribers.
 
 Times are seconds since the epoch unless a name says otherwise.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,6 +156,22 @@ class Event:
     at: float
     #: What the type adds, in JSON's own types.
     detail: Mapping[str, str | int | float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The events from ``first`` to ``last``, which have been pruned and are not to be had."""
+
+    first: int
+    last: int
+    type: ClassVar[str] = "gap"
+    #: Whatever was missed may have been about any revision.
+    revision: ClassVar[int] = 0
+
+    @property
+    def seq(self) -> int:
+        """The number after which the feed goes on."""
+        return self.last
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 Two nurseries, one inside the other::
 
-    finishing: embedder, reporter, fanout       ends as its channels close, under a deadline
-        intake: poller, batcher                 is cancelled by a stop
+    finishing: embedder, reporter       ends as its channels close, under a deadline
+        intake: poller, batcher         is cancelled by a stop
+
+The fifth actor, the fan-out, runs beside it in every process that serves, embedding or not.
 
 A stop cancels the intake. Its channels close, the embedder finishes what it has begun, the
 reporter commits it, and what is still in flight after that is given back without charge. An
@@ -16,7 +18,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -26,10 +27,9 @@ import trio
 from actors.auto_reset_event import AutoResetEvent
 from actors.batcher import batcher
 from actors.embedder import Patience, Rest, embedder
-from actors.fanout import Hub, Subscription, fanout
 from actors.in_flight import InFlight
 from actors.lifecycle import RetryPolicy
-from actors.messages import Batch, Claim, Event, Report, StateChange, Statistics, WorkerState
+from actors.messages import Batch, Claim, Report, StateChange, Statistics, WorkerState
 from actors.packing import BatchLimits, Window
 from actors.poller import poller
 from actors.ports import (
@@ -53,8 +53,6 @@ class PipelineOptions:
     batch: BatchLimits = BatchLimits()
     #: Chunks and claims that wait for a batch before back-pressure sets in.
     window: int = 64
-    #: How often another connection's commits are looked for.
-    poll_interval_s: float = 0.05
     #: How often leases are renewed and the heart beats; a third of the lease or less.
     beat_s: float = 5.0
     #: How long a stop may take to finish what has begun.
@@ -67,20 +65,19 @@ class PipelineOptions:
 
 @dataclass
 class Pipeline:
-    """The five actors over one queue and one encoder; runs once."""
+    """The four actors that embed, over one queue and one encoder; runs once."""
 
     queue: Queue
     encoder: Encoder
-    #: Says without blocking whether another connection has committed since last asked.
-    changed: Callable[[], bool]
     options: PipelineOptions = PipelineOptions()
+    #: Called on the Trio thread after each commit that brought events.
+    committed: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time
     #: How blocking calls leave the event loop; tests put an inline fake here.
     run_sync: RunSync = trio.to_thread.run_sync
     run_encoder: RunSync | None = None
     #: Is told how long encoding and committing take.
     observer: Observer = NO_OBSERVER
-    _hub: Hub = field(default_factory=Hub)
     _in_flight: InFlight = field(default_factory=InFlight)
 
     def __post_init__(self) -> None:
@@ -121,10 +118,6 @@ class Pipeline:
         self._rest.tune(idle_unload_s)
         self._wake.set()
 
-    def subscribe(self, buffer: int = 256) -> Subscription:
-        """The feed from now on."""
-        return self._hub.subscribe(buffer)
-
     def statistics(self) -> Statistics:
         """The worker's numbers now."""
         now = self._tally.snapshot(len(self._in_flight))
@@ -134,7 +127,8 @@ class Pipeline:
     async def run(self, *, drain: bool = False) -> Statistics:
         """Embed what is queued until stopped or, in a drain, until nothing is unfinished.
 
-        A cancellation from outside begins a graceful stop, and is felt after it.
+        A cancellation from outside begins a graceful stop, and is felt after it. A time-out of
+        the caller's is felt at once, during a stop as well: what is in flight is given back.
 
         Raises:
             EncoderUnavailableError: the model stayed away for longer than the patience.
@@ -169,7 +163,6 @@ class Pipeline:
         to_batcher, from_poller = trio.open_memory_channel[tuple[Claim, ...]](0)
         to_embedder, from_batcher = trio.open_memory_channel[Batch](0)
         to_reporter, from_embedder = trio.open_memory_channel[Report | StateChange](2)
-        to_fanout, from_reporter = trio.open_memory_channel[Event](64)
         assert self.run_encoder is not None
         with self._finishing:
             async with trio.open_nursery() as finishing:
@@ -194,12 +187,11 @@ class Pipeline:
                         assembly=Assembly(self._in_flight, options.retry, self.clock),
                         tally=self._tally,
                         wake=self._wake,
+                        committed=self.committed,
                         beat_s=options.beat_s,
                     ),
                     from_embedder,
-                    to_fanout,
                 )
-                finishing.start_soon(partial(fanout, hub=self._hub), from_reporter)
                 with self._intake:
                     async with trio.open_nursery() as intake:
                         intake.start_soon(
@@ -209,11 +201,9 @@ class Pipeline:
                                 run_sync=run_sync,
                                 in_flight=self._in_flight,
                                 wake=self._wake,
-                                changed=self.changed,
                                 has_room=window.has_room,
                                 paused=lambda: self._paused,
                                 limit=options.claim_limit,
-                                poll_interval_s=options.poll_interval_s,
                                 drain=drain,
                             ),
                             to_batcher,
@@ -227,10 +217,15 @@ class Pipeline:
 
     async def _stop_when_cancelled(self) -> None:
         # The cancellation is felt again at the end of the run, and not in a nursery's group.
-        with suppress(trio.Cancelled):
+        try:
             await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            timed_out = cancelled.source == "deadline"
         if not self._ended:
             self.stop()
+            # Whoever set a limit meant it; a grace on top would swallow it.
+            if timed_out:
+                self._finishing.cancel()
 
     async def _give_back(self) -> None:
         """Release what is in flight."""

@@ -1,7 +1,7 @@
 """The poller: takes due entries from the queue, and sleeps until there may be more.
 
-It waits for whichever comes first: a wake in this process, another connection's commit, or
-the time at which the next entry falls due. While the batcher has enough, it claims only what
+It waits for whichever comes first: a wake, which whoever notices a commit gives it, or the time
+at which the next entry falls due. While the batcher has enough, it claims only what
 somebody waits for: an edit does not stand in line behind what was claimed in bulk. While the
 pipeline is paused, it claims nothing; what it claimed before is finished.
 """
@@ -27,18 +27,16 @@ async def poller(
     run_sync: RunSync,
     in_flight: InFlight,
     wake: AutoResetEvent,
-    changed: Callable[[], bool],
     has_room: Callable[[], bool],
     paused: Callable[[], bool],
     limit: int,
-    poll_interval_s: float,
     drain: bool,
 ) -> None:
     """Claim due entries and send them on; in a drain, return once nothing is unfinished.
 
-    ``changed`` says, without blocking, whether another connection has committed since it was
-    last asked; ``has_room``, whether the batcher can take more than what is urgent; ``paused``,
-    whether nothing may be claimed. Whoever makes room, resumes or ends a claim sets the event.
+    ``has_room`` says whether the batcher can take more than what is urgent; ``paused``, whether
+    nothing may be claimed. Whoever makes room, resumes, ends a claim or notices a commit sets
+    the event.
     """
     with claims, states:
         while True:
@@ -55,8 +53,8 @@ async def poller(
             else:
                 # Without room, what falls due will be taken when there is some, and not before.
                 waits = urgent or found.next_due_s is None
-                due = math.inf if waits else max(0.0, found.next_due_s or 0.0)
-                await wait_work_possible(wake, changed, due, poll_interval_s)
+                with trio.move_on_after(math.inf if waits else max(0.0, found.next_due_s or 0.0)):
+                    await wake.wait()
 
 
 async def wait_resumed(
@@ -75,14 +73,3 @@ async def wait_resumed(
             await wake.wait()
     if said:
         await states.send(StateChange(WorkerState.IDLE))
-
-
-async def wait_work_possible(
-    wake: AutoResetEvent, changed: Callable[[], bool], due_s: float, poll_interval_s: float
-) -> None:
-    """Return on a wake, on a foreign commit, or after ``due_s`` seconds."""
-    deadline = trio.current_time() + due_s
-    while trio.current_time() < deadline and not changed():
-        with trio.move_on_at(min(deadline, trio.current_time() + poll_interval_s)):
-            await wake.wait()
-            return

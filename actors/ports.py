@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, TypeVarTuple
 
 from actors.lifecycle import Transition
 from actors.messages import Claim, Encoded, Event, Statistics, Vector
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class EncoderUnavailableError(Exception):
@@ -78,6 +79,53 @@ class Queue(Protocol):
 
     def heartbeat(self, statistics: Statistics) -> None:
         """Tell other processes that this worker lives, and what it is doing."""
+        ...
+
+
+class CommitWatcher(Protocol):
+    """Notices commits, whichever process makes them; used by one call at a time."""
+
+    def changed(self) -> bool:
+        """Whether anything was committed since the last call; may wait behind a lock."""
+        ...
+
+    def close(self) -> None:
+        """Release it."""
+        ...
+
+
+class Watch(Protocol):
+    """Looks for commits until cancelled."""
+
+    async def __call__(
+        self, watcher: CommitWatcher, told: Callable[[], None], interval_s: float, /
+    ) -> None:
+        """Call ``told`` on the Trio thread after commits, looking every so many seconds."""
+        ...
+
+
+class EventBounds(Protocol):
+    """Which events there are."""
+
+    @property
+    def last(self) -> int:
+        """Number of the newest there has ever been; 0 before the first."""
+        ...
+
+
+class EventLog(Protocol):
+    """The numbered events of a database, as the fan-out reads them; all of it blocks."""
+
+    def events(self, since: int, limit: int) -> Sequence[Event]:
+        """Events numbered above ``since``, in order, ``limit`` at most."""
+        ...
+
+    def feed_bounds(self) -> EventBounds:
+        """Which events there are."""
+        ...
+
+    def watcher(self) -> CommitWatcher:
+        """One more that looks for commits, for its user to close."""
         ...
 
 
@@ -156,5 +204,13 @@ class RunSync(Protocol):
     async def __call__(
         self, sync_fn: Callable[..., T], *args: object, abandon_on_cancel: bool = False
     ) -> T:
+        """The function's result."""
+        ...
+
+
+class RunInThread(Protocol):
+    """Runs a blocking function off the event loop, to its end whatever is cancelled meanwhile."""
+
+    async def __call__(self, function: Callable[[*Ts], T], /, *args: *Ts) -> T:
         """The function's result."""
         ...

@@ -1,7 +1,7 @@
 """The reporter: the only actor that ends a claim, when the last of its chunks is in.
 
 Each report becomes one guarded transaction with its embeddings, queue rows and feed events.
-What is published is what the database says it changed: a claim that was lost meanwhile
+The fan-out is told of events that the database says it has: a claim that was lost meanwhile
 changes nothing, is counted, and is no error. Between reports the reporter renews leases and
 beats the worker's heart.
 """
@@ -73,17 +73,20 @@ class Assembly:
 
 async def reporter(
     reports: trio.MemoryReceiveChannel[Report | StateChange],
-    events: trio.MemorySendChannel[Event],
     *,
     queue: Queue,
     run_sync: RunSync,
     assembly: Assembly,
     tally: Tally,
     wake: AutoResetEvent,
+    committed: Callable[[], None],
     beat_s: float,
 ) -> None:
-    """Settle report after report until they end; beat every ``beat_s`` seconds."""
-    with reports, events:
+    """Settle report after report until they end; beat every ``beat_s`` seconds.
+
+    ``committed`` is called after each commit that brought events.
+    """
+    with reports:
         await beat(queue, run_sync, assembly.in_flight, tally)
         next_beat = trio.current_time() + beat_s
         while True:
@@ -99,8 +102,8 @@ async def reporter(
                 if tally.state(message):
                     next_beat = trio.current_time()
             else:
-                for event in await settle(message, queue, run_sync, assembly, tally):
-                    await events.send(event)
+                if await settle(message, queue, run_sync, assembly, tally):
+                    committed()
                 wake.set()
 
 

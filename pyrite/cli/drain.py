@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.messages import WorkerState
+from actors.fanout import Fanout, unchanged
+from actors.messages import Statistics, WorkerState
 from actors.pipeline import cause
 from pyrite.cli.context import App
 from pyrite.cli.output import note
@@ -22,8 +23,8 @@ from pyrite.embedding.worker import EmbeddingWorker, PausedError
 from pyrite.errors import PyriteError
 from pyrite.storage.records import Leader, QueueCounts, WorkerRow
 
-#: How often the progress is looked at, in seconds.
-_TICK_S = 0.2
+#: How often the progress is shown, in seconds. The database is asked only if something happened.
+_TICK_S = 0.25
 
 #: By convention, a command that a signal has ended exits with this more than its number.
 _SIGNAL_EXIT = 128
@@ -80,6 +81,12 @@ class _Drain:
         self._bar = bar
         self._here = here
         self._leadership = Leadership(app.storage, app.settings.leadership_s)
+        self._fanout = Fanout(
+            app.storage,
+            trio.to_thread.run_sync,
+            unchanged,
+            watch_s=app.settings.poll_interval_s,
+        )
         self._worker: EmbeddingWorker | None = None
         self._following: trio.CancelScope | None = None
         self._told: set[str] = set()
@@ -106,6 +113,7 @@ class _Drain:
             raise PausedError("embedding is paused; `pyrite config set paused false` resumes it")
         async with trio.open_nursery() as nursery:
             await nursery.start(self._watch_signals)
+            await nursery.start(self._fanout.run)
             await self._embed_or_follow()
             nursery.cancel_scope.cancel()
 
@@ -131,6 +139,7 @@ class _Drain:
             environ=os.environ,
             report=note,
             me=self._leadership.me,
+            fanout=self._fanout,
         )
         if self.signal is not None:
             return
@@ -166,7 +175,7 @@ class _Drain:
     async def _follow(self) -> bool:
         """Show how far another process is; False once this one has the right to embed itself."""
         done_before = None
-        done = 0
+        done, seen = 0, -1
         last: Leader | None = None
         # One for each time, since a scope can be entered once, and the right be lost often.
         with trio.CancelScope() as self._following:
@@ -174,7 +183,10 @@ class _Drain:
                 leader = await self._leadership.look()
                 if self._leadership.leads:
                     break
-                status = await trio.to_thread.run_sync(self._app.embedding.status, self._kb)
+                # Whatever the other process does or says of itself is a commit.
+                if seen != self._fanout.commits:
+                    seen = self._fanout.commits
+                    status = await trio.to_thread.run_sync(self._app.embedding.status, self._kb)
                 done = status.counts.done
                 done_before = done if done_before is None else min(done, done_before)
                 self._tell(leader, status.worker)
@@ -237,23 +249,38 @@ class _Drain:
 
     async def _show_progress(self, worker: EmbeddingWorker) -> None:
         """Show how far the worker in this process is."""
-        waited = 0
-        while True:
-            if worker.building is not None:
-                self._bar.show(*worker.building, "building the graph of neighbours")
-                await trio.sleep(_TICK_S)
-                continue
+        with self._fanout.subscribe() as subscription:
             counts, waiting = await trio.to_thread.run_sync(self._look)
-            waited = max(waited, waiting)
-            statistics = worker.statistics()
-            pace = None
-            if statistics.characters_per_s:
-                rate = f"{statistics.tokens_per_s:,.0f} tokens/s"
-                # Of entries that are not finished, a part may have been encoded.
-                begun = max(0, statistics.characters - (waited - waiting))
-                pace = Pace(rate, max(0, waiting - begun) / statistics.characters_per_s)
-            self._show(counts, statistics.state, pace)
-            await trio.sleep(_TICK_S)
+            waited = waiting
+            while True:
+                if worker.building is not None:
+                    self._bar.show(*worker.building, "building the graph of neighbours")
+                else:
+                    self._show_worker(worker.statistics(), counts, waiting, waited)
+                await trio.sleep(_TICK_S)
+                if subscription.waiting:
+                    await subscription.take()
+                    counts, waiting = await trio.to_thread.run_sync(self._look)
+                    waited = max(waited, waiting)
+
+    def _show_worker(
+        self, statistics: Statistics, counts: QueueCounts, waiting: int, waited: int
+    ) -> None:
+        """Show what the worker in this process does, and how fast.
+
+        Args:
+            statistics: its numbers.
+            counts: how many entries stand where.
+            waiting: characters of the texts that are not finished.
+            waited: the most that these have been.
+        """
+        pace = None
+        if statistics.characters_per_s:
+            rate = f"{statistics.tokens_per_s:,.0f} tokens/s"
+            # Of entries that are not finished, a part may have been encoded.
+            begun = max(0, statistics.characters - (waited - waiting))
+            pace = Pace(rate, max(0, waiting - begun) / statistics.characters_per_s)
+        self._show(counts, statistics.state, pace)
 
     def _show(self, counts: QueueCounts, state: WorkerState, pace: Pace | None) -> None:
         """Count entries that have ended since the start against those that have not."""

@@ -1,4 +1,4 @@
-"""The other end of a server's feed, for programs that follow it.
+"""The client of a server's feed, which reconnects and misses nothing.
 
 May use: the errors and the pipeline's patience. Used by `pyrite watch`.
 """

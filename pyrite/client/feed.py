@@ -1,4 +1,4 @@
-"""Following a server's feed through whatever happens to the connection."""
+"""Follow a server's feed through whatever happens to the connection."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Connect = Callable[[SplitResult], Awaitable[Stream]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What to follow, and where."""
+class FeedRequest:
+    """Which server's feed to follow, and what of it."""
 
     server: str
     token: str = ""
@@ -47,8 +47,8 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Hearer:
-    """Who is told what."""
+class Callbacks:
+    """The functions that are called with what is received and with what happens."""
 
     #: A message of the feed, as it came and as it was read.
     message: Callable[[str, Message], None]
@@ -76,18 +76,18 @@ async def connect(address: SplitResult) -> Stream:
 
 
 async def follow(
-    wish: Wish,
-    hearer: Hearer,
+    request: FeedRequest,
+    callbacks: Callbacks,
     *,
     since: int | None = None,
     chance: Callable[[], float] = random.random,
     connect: Connect = connect,
 ) -> None:
-    """Follow the feed until cancelled, from the last event that was heard on.
+    """Follow the feed until cancelled, from the last event that was received on.
 
     Args:
-        wish: what to follow.
-        hearer: who is told.
+        request: what to follow.
+        callbacks: what is called.
         since: the last event that is known; None begins now.
         chance: gives random numbers from 0 to 1.
         connect: makes a connection.
@@ -96,7 +96,7 @@ async def follow(
         RefusedError: the server does not let us, and will not.
         ConfigError: the server's address is none.
     """
-    session = _Session(wish, hearer, since, connect)
+    session = _Session(request, callbacks, since, connect)
     attempt = 0
     while True:
         try:
@@ -105,19 +105,21 @@ async def follow(
             if session.greeted:
                 attempt = 0
             if attempt == 0:
-                hearer.lost(str(lost), session.known)
+                callbacks.lost(str(lost), session.known)
         session.lost = True
         await trio.sleep(wait_s(attempt, chance()))
         attempt += 1
 
 
 class _Session:
-    """One connection after another, and the place in the feed."""
+    """One connection after another, with the position in the feed."""
 
-    def __init__(self, wish: Wish, hearer: Hearer, since: int | None, connect: Connect) -> None:
+    def __init__(
+        self, request: FeedRequest, callbacks: Callbacks, since: int | None, connect: Connect
+    ) -> None:
         self._connect = connect
-        self._wish = wish
-        self._hearer = hearer
+        self._request = request
+        self._callbacks = callbacks
         self._since = since
         #: Whether the server has let us in this time.
         self.greeted = False
@@ -127,21 +129,21 @@ class _Session:
         self.lost = False
 
     async def run(self) -> None:
-        """Connect, and hear until the connection ends.
+        """Connect, and receive until the connection ends.
 
         Raises:
             LostError: it ended, or could not be made.
             RefusedError: the server does not let us.
         """
         self.greeted = False
-        wish = self._wish
-        url = feed_url(wish.server, since=self._since, kbs=wish.kbs, types=wish.types)
+        request = self._request
+        url = feed_url(request.server, since=self._since, kbs=request.kbs, types=request.types)
         try:
             async with self._open(urlsplit(url)) as socket:
                 while True:
-                    self._hear(await socket.get_message())
+                    self._receive(await socket.get_message())
         except BrokenPipeError:
-            # That is the hearer's own output: Trio's sockets have another error.
+            # That is the callbacks's own output: Trio's sockets have another error.
             raise
         except (
             HandshakeError,
@@ -155,7 +157,7 @@ class _Session:
     @asynccontextmanager
     async def _open(self, address: SplitResult) -> AsyncIterator[WebSocketConnection]:
         """A connection that is closed at the end, and ends where nobody answers any more."""
-        token = self._wish.token
+        token = self._request.token
         resource = f"{address.path}?{address.query}" if address.query else address.path
         try:
             with trio.fail_after(CONNECT_S):
@@ -177,7 +179,7 @@ class _Session:
         except BaseExceptionGroup as group:
             raise cause(group) from None
 
-    def _hear(self, text: str | bytes) -> None:
+    def _receive(self, text: str | bytes) -> None:
         try:
             message: Message = json.loads(text)
             kind = message["type"]
@@ -188,9 +190,9 @@ class _Session:
             self.greeted = self.known = True
             if self.lost:
                 self.lost = False
-                self._hearer.regained()
+                self._callbacks.regained()
         elif kind not in {"position", "subscribed"}:
-            self._hearer.message(text if isinstance(text, str) else text.decode(), message)
+            self._callbacks.message(text if isinstance(text, str) else text.decode(), message)
 
 
 async def _ping(socket: WebSocketConnection) -> None:

@@ -1,4 +1,4 @@
-"""How a client of the feed goes on: where to connect, when to try again, when to give up. Pure."""
+"""The retry policy of a feed client, as pure functions: where to connect, when to try again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def feed_url(server: str, *, since: int | None, kbs: Sequence[str], types: Seque
 
 
 def wait_s(attempt: int, chance: float) -> float:
-    """How long to wait before an attempt, so that many clients do not come back all at once.
+    """The wait before an attempt in seconds, so that many clients do not come back all at once.
 
     Args:
         attempt: how many have failed since the last success.
@@ -81,13 +81,13 @@ def wait_s(attempt: int, chance: float) -> float:
 
 
 def position(known: int | None, message: Mapping[str, Any]) -> int | None:
-    """Where to go on after a message."""
+    """The position after a message."""
     seq = message.get("seq")
     return seq if isinstance(seq, int) else known
 
 
 def _detail(body: bytes | None) -> str | None:
-    """What a server says itself of why it refuses (RFC 9457), if it does."""
+    """The detail of a problem document (RFC 9457) in a refusal, if there is one."""
     try:
         detail = json.loads(body or b"")["detail"]
     except (ValueError, TypeError, KeyError):
@@ -97,7 +97,7 @@ def _detail(body: bytes | None) -> str | None:
 
 
 def judged(error: Exception) -> LostError:
-    """What an error means: that the server is lost for now.
+    """The error that a failed connection amounts to: that the server is lost for now.
 
     Raises:
         RefusedError: there is no point in trying again.

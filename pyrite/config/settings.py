@@ -100,7 +100,7 @@ class Settings:
     )
     retry_cap_s: float = setting(300.0, "The longest wait between two attempts.", minimum=0)
     poll_interval_s: float = setting(
-        0.05, "How often a worker looks for other processes' commits.", minimum=0.001
+        0.25, "How often a process looks for other processes' commits.", minimum=0.001
     )
     grace_s: float = setting(10.0, "How long a stop may take to finish what has begun.", minimum=0)
     max_file_bytes: int = setting(

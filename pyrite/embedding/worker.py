@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import outcome
 import trio
 
 from actors.embedder import Patience
-from actors.fanout import Subscription
+from actors.fanout import Fanout, unchanged
 from actors.messages import Statistics
 from actors.packing import BatchLimits
 from actors.pipeline import Pipeline, PipelineOptions, cause
@@ -47,7 +48,6 @@ def pipeline_options(settings: Settings, batch: BatchLimits) -> PipelineOptions:
         claim_limit=settings.claim_limit,
         batch=batch,
         window=batch.texts * _WINDOW_PER_TEXT,
-        poll_interval_s=settings.poll_interval_s,
         beat_s=settings.lease_s / _BEATS_PER_LEASE,
         grace_s=settings.grace_s,
         retry=retry_policy(settings),
@@ -73,6 +73,7 @@ class EmbeddingWorker:
         report: Callable[[str], None] = warn,
         me: Identity | None = None,
         observer: Observer = NO_OBSERVER,
+        fanout: Fanout[Any] | None = None,
     ) -> None:
         """Make a worker that does nothing yet.
 
@@ -85,6 +86,8 @@ class EmbeddingWorker:
             report: is told, in a line for people, when that file has become invalid.
             me: the worker's name, where it has one already.
             observer: is told what was measured.
+            fanout: the process's, where one runs already: it tells the worker of commits, and
+                is told of the worker's.
         """
         self._storage = storage
         self._encoder = encoder
@@ -93,6 +96,10 @@ class EmbeddingWorker:
         self._clock = clock
         self._me = me
         self._observer = observer
+        self._runs_fanout = fanout is None
+        self.fanout: Fanout[Any] = fanout or Fanout(
+            storage, trio.to_thread.run_sync, unchanged, watch_s=settings.poll_interval_s
+        )
         self._pipeline: Pipeline | None = None
         self._limits = BatchLimits()
         self._upkeep: GraphUpkeep | None = None
@@ -146,12 +153,6 @@ class EmbeddingWorker:
         if self._pipeline is not None:
             self._pipeline.wake()
 
-    def subscribe(self, buffer: int = 256) -> Subscription:
-        """The events of this worker from now on, while it runs."""
-        if self._pipeline is None:
-            raise RuntimeError("the worker does not run yet")
-        return self._pipeline.subscribe(buffer)
-
     def statistics(self) -> Statistics:
         """The worker's numbers now."""
         return Statistics() if self._pipeline is None else self._pipeline.statistics()
@@ -171,8 +172,8 @@ class EmbeddingWorker:
         self._pipeline = Pipeline(
             queue,
             self._encoder,
-            self._storage.changed,
             options,
+            self.fanout.tell,
             self._clock,
             run_encoder=threads,
             observer=self._observer,
@@ -198,6 +199,9 @@ class EmbeddingWorker:
         assert self._upkeep is not None
         try:
             async with trio.open_nursery() as nursery:
+                if self._runs_fanout:
+                    await nursery.start(self.fanout.run)
+                nursery.start_soon(self._wake_on_commits)
                 nursery.start_soon(self._upkeep.run)
                 nursery.start_soon(self._follow_settings)
                 # Unwrapped out of the nursery, which would put what went wrong into a group.
@@ -210,6 +214,13 @@ class EmbeddingWorker:
                 raise cause(bugs) from None
         await trio.lowlevel.checkpoint_if_cancelled()
         return ended.unwrap()
+
+    async def _wake_on_commits(self) -> None:
+        """Have the pipeline look for work whenever any process may have written some."""
+        seen = self.fanout.commits
+        while True:
+            seen = await self.fanout.wait_committed(seen)
+            self.wake()
 
     async def _follow_settings(self) -> None:
         """Do what the configuration file says as it changes."""

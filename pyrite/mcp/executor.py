@@ -17,7 +17,6 @@ from urllib.parse import quote
 import trio
 from mcp.server.mcpserver.exceptions import ToolError
 
-from actors.lifecycle import Status
 from actors.messages import WorkerState
 from pyrite.config.live import LiveSettings
 from pyrite.config.redaction import without_paths
@@ -25,7 +24,8 @@ from pyrite.config.settings import Settings
 from pyrite.embedding.fallback import Fallback, WriteOutcome
 from pyrite.errors import ConflictError, FolderMissingError, NotFoundError, PyriteError
 from pyrite.mcp import advice
-from pyrite.search.freshness import Waited, outcome_of
+from pyrite.search.freshness import Waited
+from pyrite.search.waiting import wait_alone
 from pyrite.services.services import Services
 from pyrite.services.threads import Threads
 from pyrite.storage.records import Filters, Key
@@ -38,9 +38,6 @@ Wait = Callable[[int, float], Awaitable[Waited]]
 
 #: So many ids are looked through for those near one that there is not.
 _IDS = 5000
-
-#: How often who waits for a write looks how far that is where there is no feed, in seconds.
-_LOOK_S = 0.02
 
 #: However short the rest, the model is given back no more often than this, in seconds.
 _SHORTEST_REST_S = 1.0
@@ -81,7 +78,7 @@ class ToolExecutor:
         Args:
             services: those of the process.
             threads: where its blocking calls run, those of others among them.
-            wait: waits for a write by the process's feed; without one, the database is asked.
+            wait: waits for a write by the process's feed; without one, by a feed of its own.
             has_worker: whether this process serves, and so leaves embedding to workers.
             local: whether those who call sit at this computer, and may be told its paths.
         """
@@ -95,7 +92,7 @@ class ToolExecutor:
         self.sync = services.sync
         self.search = services.search
         self._threads = threads or Threads()
-        self._wait = wait or self._wait_by_asking
+        self._wait = wait or self._wait_alone
         self._has_worker = has_worker
         # Followed as the file changes: a pause comes and goes.
         self._live = LiveSettings(services.settings, services.environ)
@@ -167,18 +164,9 @@ class ToolExecutor:
         except (PyriteError, sqlite3.OperationalError) as error:
             raise self._refusal(error) from error
 
-    async def _wait_by_asking(self, revision: int, timeout_s: float) -> Waited:
-        def status() -> Status | None:
-            return self.storage.revision_status(revision, self.search.model_id)
-
-        started = trio.current_time()
-        while True:
-            found = await self._threads.run_sync(status)
-            waited = trio.current_time() - started
-            outcome = outcome_of(found, waited, timeout_s)
-            if outcome is not None:
-                return Waited(revision, outcome, waited)
-            await trio.sleep(min(_LOOK_S, timeout_s - waited))
+    async def _wait_alone(self, revision: int, timeout_s: float) -> Waited:
+        look = partial(self._threads.run_sync, self.search.revision_status, revision)
+        return await wait_alone(self.storage, look, revision, timeout_s)
 
     async def after(self, keys: Iterable[Key]) -> WriteOutcome:
         """See to entries that were just written; broken off, they stay queued."""

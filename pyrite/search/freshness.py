@@ -1,14 +1,12 @@
-"""How fresh an answer is: what is not embedded yet, and waiting for it."""
+"""How fresh an answer is: what is not embedded yet, and what came of waiting."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from actors.lifecycle import Status
 from pyrite.embedding.service import present_counts
 from pyrite.errors import NotFoundError
 
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
 
 #: No database has larger numbers.
 _MOST_REVISION = 2**63 - 1
-
-#: How often the queue is looked at by those who wait for it, in seconds.
-_LOOK_S = 0.01
 
 
 class Freshness(StrEnum):
@@ -100,41 +95,3 @@ def check_revision(revision: int) -> None:
     """
     if abs(revision) > _MOST_REVISION:
         raise NotFoundError(f"there is no revision {revision}")
-
-
-def outcome_of(status: Status | None, waited_s: float, timeout_s: float) -> Outcome | None:
-    """What has come of waiting for a write whose status is now this; None is to wait on."""
-    outcome = _OUTCOMES.get(status)
-    return Outcome.TIMED_OUT if outcome is None and waited_s >= timeout_s else outcome
-
-
-def wait(
-    storage: Storage,
-    model_id: int | None,
-    revision: int,
-    timeout_s: float,
-    *,
-    now: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
-) -> Waited:
-    """Wait until a write can be found by a model's meaning, or never will be, or time is over.
-
-    Raises:
-        NotFoundError: there has been no such write.
-    """
-    check_revision(revision)
-    started = now()
-    while True:
-        status = storage.revision_status(revision, model_id)
-        waited = now() - started
-        outcome = outcome_of(status, waited, timeout_s)
-        if outcome is not None:
-            return Waited(revision, outcome, waited)
-        pause(min(_LOOK_S, timeout_s - waited))
-
-
-_OUTCOMES: dict[Status | None, Outcome] = {
-    Status.DONE: Outcome.EMBEDDED,
-    Status.FAILED: Outcome.FAILED,
-    None: Outcome.SUPERSEDED,
-}

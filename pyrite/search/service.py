@@ -11,17 +11,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyrite.errors import ModelError
 from pyrite.neighbours.dimension import require_stored
 from pyrite.search.excerpts import Excerpt, densest, excerpt
-from pyrite.search.freshness import Freshness, Pending, Waited, freshness_of, pending, wait
+from pyrite.search.freshness import Freshness, Pending, Waited, freshness_of, pending
 from pyrite.search.query import Mode, SearchRequest, words_of
 from pyrite.search.ranking import POOL, fused, places, ranked
 from pyrite.storage.records import Key
 
 if TYPE_CHECKING:
+    from actors.lifecycle import Status
     from pyrite.config.settings import Settings
     from pyrite.encoders.protocol import QueryEncoder
     from pyrite.neighbours.entries import NearestEntries, SimilarPassage
@@ -144,7 +146,7 @@ class SearchService:
         request.check()
         waited = None
         if request.wait_for is not None and request.mode is not Mode.KEYWORD:
-            waited = wait(self._storage, self.model_id, request.wait_for, request.timeout_s)
+            waited = self._wait(request.wait_for, request.timeout_s)
         words = words_of(request.query)
         found, warning = self._find(request, words)
         scores = found.ordered(request.mode)
@@ -159,6 +161,20 @@ class SearchService:
             waited=waited,
             warning=warning,
         )
+
+    def revision_status(self, revision: int) -> Status | None:
+        """Where the embedding of a write stands; None where it has been superseded.
+
+        Raises:
+            NotFoundError: there has been no such write.
+        """
+        return self._storage.revision_status(revision, self.model_id)
+
+    def _wait(self, revision: int, timeout_s: float) -> Waited:
+        # Imported only here: few searches wait.
+        from pyrite.search.waiting import wait  # noqa: PLC0415
+
+        return wait(self._storage, partial(self.revision_status, revision), revision, timeout_s)
 
     def _find(self, request: SearchRequest, words: WordQuery) -> tuple[_Found, str | None]:
         """Both rankings as far as the mode wants them, and a warning if one could not be had."""

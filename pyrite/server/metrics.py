@@ -13,7 +13,6 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-from actors.fanout import HubStatistics
 from actors.messages import Statistics, WorkerState
 from pyrite import __version__
 from pyrite.server.middleware.request_log import RequestRecord
@@ -93,7 +92,9 @@ class Scrape:
     leads: bool
     #: Of the worker in this process, if there is one.
     worker: Statistics | None
-    listeners: HubStatistics | None
+    #: WebSocket clients that are connected, and that were closed for being too slow.
+    clients: int
+    drops: int
     last_event: int
     #: What has been observed.
     observed: CollectorRegistry
@@ -109,17 +110,14 @@ class Scrape:
         )
         if self.worker is not None:
             yield from _worker(self.worker)
-        if self.listeners is not None:
-            yield _gauge(
-                "pyrite_websocket_clients",
-                "WebSocket clients that follow the feed.",
-                self.listeners.subscribers,
-            )
-            yield CounterMetricFamily(
-                "pyrite_websocket_drops",
-                "WebSocket clients that were closed for being too slow.",
-                self.listeners.dropped,
-            )
+        yield _gauge(
+            "pyrite_websocket_clients", "WebSocket clients that follow the feed.", self.clients
+        )
+        yield CounterMetricFamily(
+            "pyrite_websocket_drops",
+            "WebSocket clients that were closed for being too slow.",
+            self.drops,
+        )
         yield from self.observed.collect()
 
     def _queue(self) -> Iterator[Metric]:

@@ -22,7 +22,7 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
-from actors.lifecycle import Status
+from actors.fanout import KEPT, Fanout
 from actors.messages import Statistics
 from pyrite.api.problems import ProblemError
 from pyrite.auth.tokens import Tier
@@ -31,11 +31,12 @@ from pyrite.embedding.leadership import Leadership
 from pyrite.embedding.service import status_dict
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.search.freshness import Waited
-from pyrite.server.feed.follow import Feed
+from pyrite.search.waiting import wait_embedded
+from pyrite.server.feed.messages import rendered
+from pyrite.server.feed.status import announce_status
 from pyrite.server.jobs import Jobs
 from pyrite.server.mcp_endpoint import MCPEndpoint
 from pyrite.server.metrics import Metrics
-from pyrite.server.waiting import wait_for_revision
 from pyrite.services.services import Services
 from pyrite.services.threads import Threads
 from pyrite.vault.watch import FolderWatch
@@ -84,10 +85,10 @@ class ServerProcess:
         services.on_write(self.wrote)
         self._threads = Threads()
         self.run_search = self._threads.run_search
-        self.feed = Feed(
-            *(self.storage, self.run_sync),
-            buffer=self.settings.websocket_buffer,
-            snapshot=lambda: status_dict(self.embedding.status()),
+        self.feed = Fanout(
+            *(self.storage, self.run_sync, rendered),
+            replay=KEPT,
+            watch_s=self.settings.poll_interval_s,
         )
         self.jobs = Jobs(
             *(self.storage, self.kbs, self.sync, self.run_sync),
@@ -120,20 +121,15 @@ class ServerProcess:
         Raises:
             NotFoundError: there has been no such write.
         """
-
-        def revision_status(revision: int) -> Status | None:
-            return self.storage.revision_status(revision, self.search.model_id)
-
-        return await wait_for_revision(
-            self.feed, self.run_sync, revision_status, revision, timeout_s
-        )
+        look = partial(self.run_sync, self.search.revision_status, revision)
+        return await wait_embedded(self.feed, look, revision, timeout_s)
 
     def wrote(self) -> None:
         """Something was committed in this process; can be called from any thread."""
         token = self._token
         if token is not None:
             with suppress(trio.RunFinishedError):
-                token.run_sync_soon(self._look, idempotent=True)
+                token.run_sync_soon(self.feed.tell, idempotent=True)
 
     @property
     def leads(self) -> bool:
@@ -157,6 +153,10 @@ class ServerProcess:
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as beside:
             await beside.start(self.feed.run)
+            beside.start_soon(
+                announce_status,
+                *(self.feed, self.run_sync, lambda: status_dict(self.embedding.status())),
+            )
             await beside.start(self._run_jobs)
             async with trio.open_nursery() as ending:
                 ending.start_soon(self._serve_mcp)
@@ -199,6 +199,7 @@ class ServerProcess:
             report=_log.warning,
             me=self.leadership.me,
             observer=self.metrics,
+            fanout=self.feed,
         )
 
     async def _embed(self, worker: EmbeddingWorker) -> None:
@@ -224,11 +225,6 @@ class ServerProcess:
     def _folders(self) -> FolderWatch:
         return FolderWatch(
             *(self.storage, self.sync),
-            synced=lambda _: self._look(),
+            synced=lambda _: self.feed.tell(),
             max_bytes=self.settings.max_file_bytes,
         )
-
-    def _look(self) -> None:
-        self.feed.wake()
-        if self._worker is not None:
-            self._worker.wake()

@@ -18,6 +18,7 @@ from tests.bench import (
     editing,
     encoding,
     feed,
+    idle,
     neighbours,
     polite,
     quality,
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "polite": polite.run,
     "service": service.run,
     "feed": feed.run,
+    "idle": idle.run,
     "sync": sync.run,
     "startup": startup.run,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from actors.messages import WorkerState
+from actors.messages import Event, Gap, WorkerState
 from pyrite.cli.context import make_encoder
 from pyrite.config.settings import Settings
 from pyrite.embedding.service import EmbeddingService
@@ -50,13 +50,12 @@ class Bench:
     async def ended(self, write: Callable[[], int]) -> tuple[float, int]:
         """Seconds from before the write until its `embed_complete`, and chunks encoded for it."""
         before = self.worker.statistics().chunks
-        with self.worker.subscribe() as feed:
+        with self.worker.fanout.subscribe() as feed:
             started = time.perf_counter()
             revision = write()
-            self.worker.wake()
-            async for event in feed:
-                if event.revision >= revision and event.entry_id == "long":
-                    break
+            self.worker.fanout.tell()
+            while not any(is_done(event, revision) for event in await feed.take()):
+                pass
             took = time.perf_counter() - started
         return took, self.worker.statistics().chunks - before
 
@@ -72,6 +71,15 @@ class Bench:
         """Queue the entry to be encoded afresh, as what somebody waits for."""
         EmbeddingService(self.storage, self.settings).reembed("written")
         return self.storage.entry("written", "long").revision  # type: ignore[union-attr]
+
+
+def is_done(event: Event | Gap, revision: int) -> bool:
+    """Whether that write of the long entry has been embedded."""
+    return (
+        isinstance(event, Event)
+        and event.type == "embed_complete"
+        and (event.entry_id, event.revision) == ("long", revision)
+    )
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:

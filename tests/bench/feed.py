@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+from actors.fanout import WATCH_S
 from pyrite.server.feed import websocket_writer
 from tests.bench.report import Table, percentile
 from tests.fakes.node import FakeNode
@@ -50,7 +51,7 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     )
     for clients in (5,) if quick else (100, 1000):
         for together in (True, False):
-            node = FakeNode(folder / f"{clients}-{together}")
+            node = FakeNode(folder / f"{clients}-{together}", poll_interval_s=WATCH_S)
             with singly(not together):
                 trio.run(measure, node, clients, together, quick, soon, burst, cost)
             node.close()
@@ -136,7 +137,7 @@ async def deliver(server: Server, clients: Clients, events: int) -> float:
     await clients.expect(events)
     await server.node.run_sync(server.commit, events)
     committed = time.time()
-    server.node.feed.wake()
+    server.node.feed.tell()
     return await clients.said() - committed
 
 

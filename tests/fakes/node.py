@@ -8,43 +8,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 import trio
 
-from actors.lifecycle import Status
+from actors.fanout import KEPT, Fanout
 from pyrite.config.settings import Settings
 from pyrite.errors import PyriteError
 from pyrite.search.freshness import Waited
+from pyrite.search.waiting import wait_embedded
+from pyrite.server.feed.messages import rendered
 from pyrite.server.jobs import Jobs
 from pyrite.server.metrics import Metrics
-from pyrite.server.waiting import wait_for_revision
 from pyrite.services.services import Services
 from pyrite.services.threads import Threads
-from pyrite.storage.protocol import Storage
 from tests.fakes.encoder import FakeEncoder
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-
-class FakeFeed:
-    """A feed to which nobody listens."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self.woken = 0
-
-    @property
-    def last(self) -> int:
-        return self._storage.feed_bounds().last
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def statistics(self) -> Any:
-        return None
 
 
 class FakeNode:
@@ -62,7 +45,9 @@ class FakeNode:
     ) -> None:
         self.home = folder / "home"
         self.home.mkdir(parents=True, exist_ok=True)
-        self.settings = Settings(home=self.home, model="fake", **settings)
+        # Commits are noticed soon, for tests to take less time.
+        often = {"poll_interval_s": 0.01}
+        self.settings = Settings(home=self.home, model="fake", **often | settings)
         self.environ = dict(environ or {})
         self.clock = clock
         self.encoder = FakeEncoder()
@@ -74,7 +59,11 @@ class FakeNode:
         self.sync = self.services.sync
         self.search = self.services.search
         self.tokens = self.services.tokens
-        self.feed: Any = FakeFeed(self.storage)
+        self.feed = Fanout(
+            *(self.storage, self.run_sync, rendered),
+            replay=KEPT,
+            watch_s=self.settings.poll_interval_s,
+        )
         self.metrics = Metrics()
         self.closing = trio.Event()
         self.writes = 0
@@ -88,12 +77,8 @@ class FakeNode:
         return await self._threads.run_sync(function, *args)
 
     async def wait(self, revision: int, timeout_s: float) -> Waited:
-        def revision_status(revision: int) -> Status | None:
-            return self.storage.revision_status(revision, self.search.model_id)
-
-        return await wait_for_revision(
-            self.feed, self.run_sync, revision_status, revision, timeout_s
-        )
+        look = partial(self.run_sync, self.search.revision_status, revision)
+        return await wait_embedded(self.feed, look, revision, timeout_s)
 
     def wrote(self) -> None:
         self.writes += 1
@@ -103,6 +88,7 @@ class FakeNode:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
+            await nursery.start(self.feed.run)
             await nursery.start(self.jobs.run)
             task_status.started()
 

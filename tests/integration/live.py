@@ -13,8 +13,7 @@ from trio_websocket import WebSocketConnection
 
 from pyrite.server.current import KEY
 from pyrite.server.feed import websocket
-from pyrite.server.feed.follow import Feed
-from pyrite.server.feed.websocket import PATIENCE, Patience
+from pyrite.server.feed.websocket import CLIENTS, PATIENCE, Clients, Patience
 from pyrite.server.middleware import problems, security
 from pyrite.storage.sqlite.tables import feed as rows
 from tests.fakes.node import FakeNode
@@ -53,9 +52,15 @@ class Server:
     ) -> AbstractAsyncContextManager[WebSocketConnection]:
         return open_websocket(f"{self.url}/ws{query}", headers)
 
+    @property
+    def clients(self) -> Clients:
+        """Who is connected, and how many were too slow."""
+        clients: Clients = self.app.extensions[CLIENTS]
+        return clients
+
     async def listeners(self, number: int) -> None:
-        """Wait until there are so many."""
-        while self.node.feed.statistics().subscribers != number:  # noqa: ASYNC110 - not ours
+        """Wait until so many follow the feed."""
+        while self.node.feed.subscribers != number:  # noqa: ASYNC110 - not ours
             await trio.sleep(0.01)
 
 
@@ -77,7 +82,6 @@ async def serving(
         problems.install(app)
         security.install(app)
         websocket.install(app, patience)
-    node.feed = Feed(node.storage, node.run_sync, buffer=node.settings.websocket_buffer)
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.errorlog = None

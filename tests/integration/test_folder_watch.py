@@ -224,11 +224,11 @@ async def test_the_server_embeds_what_an_editor_saves(product: Product) -> None:
     with trio.fail_after(LONG):
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run)
-            with node.feed.listening() as listener:
+            with node.feed.subscribe() as subscription:
                 product.write("saved.md", "text")
                 seen: set[str] = set()
                 while "embed_complete" not in seen:
-                    taken = await node.feed.take(listener)
+                    taken = await subscription.take()
                     seen |= {message.type for message in taken if message.seq is not None}
             node.stop()
     assert product.entry("saved").embedding is Status.DONE

@@ -63,13 +63,13 @@ async def test_what_is_written_is_embedded_and_told(product: Product) -> None:
     serving = process(product)
     async with running(serving):
         assert serving.leads
-        with serving.feed.listening() as listener:
+        with serving.feed.subscribe() as subscription:
             written = await serving.run_sync(
                 serving.kbs.create_entry, KB, Draft("New", body="text")
             )
             seen: list[str] = []
             while "embed_complete" not in seen:
-                taken = await serving.feed.take(listener)
+                taken = await subscription.take()
                 seen += [message.type for message in taken if message.seq is not None]
         assert seen == ["entry_created", "embed_complete"]
         assert product.status(written.id) is Status.DONE
@@ -146,11 +146,11 @@ async def test_the_right_is_lost_and_won_again_as_often_as_it_may_be(
 async def test_the_feed_of_each_tells_what_the_other_did(product: Product) -> None:
     first, second = process(product), process(product)
     async with running(first, second):
-        with second.feed.listening() as listener:
+        with second.feed.subscribe() as subscription:
             await first.run_sync(first.kbs.create_entry, KB, Draft("New", body="text"))
             seen: list[str] = []
             while "embed_complete" not in seen:
-                seen += [message.type for message in await second.feed.take(listener)]
+                seen += [message.type for message in await subscription.take()]
 
 
 async def test_a_stop_finishes_the_encode_in_progress(product: Product) -> None:

@@ -15,7 +15,7 @@ from pyrite.auth.tokens import Tier
 from pyrite.cli.commands import watch
 from pyrite.cli.main import run
 from pyrite.client import feed as client
-from pyrite.client.feed import Hearer, Wish, follow
+from pyrite.client.feed import Callbacks, FeedRequest, follow
 from pyrite.client.policy import RefusedError
 from pyrite.config.loading import load
 from tests.fakes.node import FakeNode
@@ -38,10 +38,10 @@ def says(monkeypatch, *bodies, error=None):
     """Have the client hear these; returns what it was asked to follow."""
     asked = []
 
-    async def followed(wish, hearer, *, since):
-        asked.append((wish, since))
+    async def followed(request, callbacks, *, since):
+        asked.append((request, since))
         for body in bodies:
-            hearer.message(json.dumps(body), body)
+            callbacks.message(json.dumps(body), body)
         if error is not None:
             raise error
 
@@ -97,8 +97,8 @@ def test_json_is_one_event_a_line(home, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert json.loads(first) == DONE
     assert json.loads(second)["type"] == "status"
-    ((wish, since),) = asked
-    assert (wish.kbs, wish.types, since) == (("a", "b"), (), 7)
+    ((request, since),) = asked
+    assert (request.kbs, request.types, since) == (("a", "b"), (), 7)
 
 
 def test_people_are_spared_the_status_unless_they_ask(home):
@@ -167,12 +167,12 @@ async def test_on_a_real_server(node):
         if body["seq"] == 12:
             more.set()
 
-    hearer = Hearer(message, lambda why, known: None, lambda: None)
+    callbacks = Callbacks(message, lambda why, known: None, lambda: None)
     node.add_kb("notes")
     async with serving(node) as server, trio.open_nursery() as nursery:
         server.commit(9)
-        wish = Wish(server.url.replace("ws", "http"), token, kbs=["notes"])
-        nursery.start_soon(lambda: follow(wish, hearer, since=4))
+        request = FeedRequest(server.url.replace("ws", "http"), token, kbs=["notes"])
+        nursery.start_soon(lambda: follow(request, callbacks, since=4))
         server.commit(2)
         await more.wait()
         nursery.cancel_scope.cancel()
@@ -181,15 +181,15 @@ async def test_on_a_real_server(node):
 
 async def test_a_real_server_refuses(node):
     node.tokens.create("laptop", Tier.READ)
-    hearer = Hearer(lambda text, body: None, lambda why, known: None, lambda: None)
+    callbacks = Callbacks(lambda text, body: None, lambda why, known: None, lambda: None)
     async with serving(node) as server:
-        wish = Wish(server.url.replace("ws", "http"), "pyrite_no_such")
+        request = FeedRequest(server.url.replace("ws", "http"), "pyrite_no_such")
         with pytest.raises(RefusedError, match="401"):
-            await follow(wish, hearer)
+            await follow(request, callbacks)
         node.tokens.revoke("laptop")
-        wish = Wish(server.url.replace("ws", "http"), kbs=["nope"])
+        request = FeedRequest(server.url.replace("ws", "http"), kbs=["nope"])
         with pytest.raises(RefusedError, match="404: there is no knowledge base 'nope'"):
-            await follow(wish, hearer)
+            await follow(request, callbacks)
 
 
 @pytest.mark.process

@@ -276,7 +276,7 @@ async def test_one_who_does_not_read_is_told_and_disturbs_nobody(node):
         assert (code, "too slow" in reason) == (1013, True)
         assert [body["seq"] for body in heard] == list(range(len(heard)))
         assert len(heard) < 800
-        assert node.feed.statistics().dropped == 1
+        assert server.clients.dropped == 1
         server.commit()
         assert await seqs(quick, 1) == [801]
 
@@ -289,7 +289,7 @@ async def test_one_who_never_reads_is_cut_off(node):
         # By now nothing is being written but to the one that does not read.
         server.be(Patience(stuck_s=0, look_s=0.01))
         await server.listeners(1)
-        assert node.feed.statistics().dropped == 1
+        assert server.clients.dropped == 1
         server.commit()
         assert await seqs(quick, 1) == [801]
 

@@ -71,23 +71,23 @@ def watch(
     # Imported only here: the other commands need neither.
     import trio  # noqa: PLC0415
 
-    from pyrite.client.feed import Hearer, Wish, follow  # noqa: PLC0415
+    from pyrite.client.feed import Callbacks, FeedRequest, follow  # noqa: PLC0415
 
     app: App = ctx.obj
     settings = app.settings
     wanted = types or (() if as_json else _SHOWN)
-    wish = Wish(url or server_url(settings), settings.token, kbs, wanted)
-    hearer = Hearer(
+    request = FeedRequest(url or server_url(settings), settings.token, kbs, wanted)
+    callbacks = Callbacks(
         message=_print_json if as_json else _print_line,
         lost=lambda why, known: note(
-            f"{'lost' if known else 'cannot reach'} the server at {wish.server} ({why}); "
+            f"{'lost' if known else 'cannot reach'} the server at {request.server} ({why}); "
             "trying again ..."
         ),
         regained=lambda: note("the server is back"),
     )
 
     async def run() -> None:
-        await follow(wish, hearer, since=since)
+        await follow(request, callbacks, since=since)
 
     try:
         trio.run(run)

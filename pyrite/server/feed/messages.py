@@ -1,4 +1,4 @@
-"""What goes over the feed: each message rendered once, and what a client asks for.
+"""The messages of the feed, and what a client can ask for.
 
 Pure: no I/O, no clock. Every message is a JSON object with a ``type``. A client that comes back
 names the ``seq`` of the last message that had one, and misses nothing.
@@ -14,7 +14,7 @@ from typing import Any
 
 from wsproto.frame_protocol import FrameProtocol
 
-from actors.messages import Event
+from actors.messages import Event, Gap
 from pyrite.config.redaction import without_paths
 
 STATUS = "status"
@@ -64,6 +64,8 @@ class Message:
     #: The knowledge base that it is about, if it is about one.
     kb: str | None
     text: str
+    #: The write that it is about, if it is about one.
+    revision: int = 0
 
     @cached_property
     def frame(self) -> bytes:
@@ -90,8 +92,10 @@ class Interest:
 EVERYTHING = Interest()
 
 
-def rendered(event: Event) -> Message:
-    """An event as a message."""
+def rendered(event: Event | Gap) -> Message:
+    """An event, or word that there are none, as a message."""
+    if isinstance(event, Gap):
+        return gap(event.first, event.last)
     body: dict[str, object] = {"type": event.type, "seq": event.seq, "kb": event.kb}
     if event.entry_id:
         body |= {"id": event.entry_id, "revision": event.revision}
@@ -99,7 +103,8 @@ def rendered(event: Event) -> Message:
         body["at"] = event.at
     # What is wrong with an entry may have been said by a library, which names files.
     detail = {k: without_paths(v) if isinstance(v, str) else v for k, v in event.detail.items()}
-    return Message(event.seq, event.type, event.kb, _json(detail | body, first=body))
+    text = _json(detail | body, first=body)
+    return Message(event.seq, event.type, event.kb, text, event.revision)
 
 
 def hello(position: int, newest: int) -> Message:

@@ -1,8 +1,9 @@
 """The WebSocket at ``/ws``: the feed for programs and pages outside.
 
-One task sends what the feed has and waits while the client does not read; one reads what the
-client asks for; one watches over both. Whichever first finds that the connection has to end says
-with which code, and the sender closes it.
+Each client is a subscriber of the process's fan-out, which has every message rendered once. One
+task sends what the feed has and waits while the client does not read; one reads what the client
+asks for; one watches over both. Whichever first finds that the connection has to end says with
+which code, and the sender closes it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import trio
 from quart import Response, current_app, request, websocket
 from quart_trio import QuartTrio
 
+from actors.fanout import Fanout, Subscription
 from pyrite.api.problems import ProblemError, fault
 from pyrite.auth.tokens import Tier
 from pyrite.server.current import server
 from pyrite.server.feed import messages
-from pyrite.server.feed.follow import Feed, Listener
 from pyrite.server.feed.messages import BadRequestError, Interest, Message
 from pyrite.server.feed.websocket_writer import KEY, WebSocketWriter
 from pyrite.server.middleware import security
@@ -39,9 +40,9 @@ _MOST_REQUESTS, _REQUESTS_S = 60, 60.0
 #: not have to begin so far back when it comes again.
 _SILENT_EVENTS = 1_000
 
-#: Where the app keeps its patience, and who is connected.
+#: Where the app keeps its patience, and its clients.
 PATIENCE = "pyrite.websocket.patience"
-_CONNECTED = "pyrite.websocket.connected"
+CLIENTS = "pyrite.websocket.clients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +71,12 @@ class Ending:
 class Connection:
     """One client."""
 
-    wire: WebSocketWriter
+    writer: WebSocketWriter
     caller: security.Caller
     interest: Interest
     ending: Ending | None = None
     sending: trio.CancelScope = field(default_factory=trio.CancelScope)
     dropped: bool = False
-
-    def drop(self, feed: Feed) -> None:
-        """Count it among those that were too slow, once."""
-        if not self.dropped:
-            self.dropped = True
-            feed.drop()
 
     def end(self, code: int, reason: str) -> None:
         """Have it closed, unless it is being closed already."""
@@ -90,20 +85,34 @@ class Connection:
             self.sending.cancel()
 
 
+@dataclass(slots=True)
+class Clients:
+    """Those who are connected, and how many were cut off because they were too slow."""
+
+    connected: set[Connection] = field(default_factory=set)
+    dropped: int = 0
+
+    def drop(self, connection: Connection) -> None:
+        """Count one among those that were too slow, once."""
+        if not connection.dropped:
+            connection.dropped = True
+            self.dropped += 1
+
+
 def install(app: QuartTrio, patience: Patience | None = None) -> None:
     """Add the WebSocket to the app."""
     app.extensions[PATIENCE] = patience or Patience()
-    app.extensions[_CONNECTED] = set[Connection]()
+    app.extensions[CLIENTS] = Clients()
     app.websocket("/ws")(follow)
     app.get("/ws")(not_upgraded)
     inner = app.asgi_app
 
-    async def wired(scope: Any, receive: Any, send: Any) -> None:
+    async def with_writer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket":
             scope[KEY] = WebSocketWriter(send)
         await inner(scope, receive, send)
 
-    app.asgi_app = wired  # type: ignore[method-assign]
+    app.asgi_app = with_writer  # type: ignore[method-assign]
 
 
 @security.requires(Tier.READ)
@@ -111,7 +120,7 @@ async def follow() -> None:
     """Send the feed until either side has had enough."""
     since, interest = _asked()
     await _check_kbs(interest)
-    connected: set[Connection] = current_app.extensions[_CONNECTED]
+    connected = _clients().connected
     served = server()
     if len(connected) >= served.settings.max_websockets:
         raise _unavailable("as many clients as the setting max_websockets allows are connected")
@@ -128,7 +137,7 @@ async def follow() -> None:
             with connection.sending:
                 await _send(connection, served.feed, since)
             if connection.ending is not None:
-                with connection.wire.writing():
+                with connection.writer.writing():
                     await websocket.close(connection.ending.code, connection.ending.reason)
             nursery.cancel_scope.cancel()
     finally:
@@ -191,38 +200,43 @@ def _unavailable(detail: str) -> ProblemError:
     )
 
 
-async def _send(connection: Connection, feed: Feed, since: int | None) -> None:
+def _clients() -> Clients:
+    found: Clients = current_app.extensions[CLIENTS]
+    return found
+
+
+async def _send(connection: Connection, feed: Fanout[Message], since: int | None) -> None:
     """Send what follows ``since``, then what comes, as long as the client reads."""
-    slow_s = current_app.extensions[PATIENCE].slow_s
-    with feed.listening(since) as listener:
-        greeting = [messages.hello(listener.position, feed.last)]
-        if listener.position > feed.last and listener.position > await feed.newest():
-            listener.position = feed.last
+    slow_s, most = current_app.extensions[PATIENCE].slow_s, server().settings.websocket_buffer
+    with feed.subscribe(since) as subscription:
+        greeting = [messages.hello(subscription.position, feed.last)]
+        if subscription.position > feed.last and subscription.position > await feed.newest():
+            subscription.position = feed.last
             greeting.append(messages.gap(1, feed.last, ahead=True))
-        await connection.wire.send(greeting)
-        caught_up, told = not feed.left_behind(listener), listener.position
+        await connection.writer.send(greeting)
+        caught_up, told = subscription.waiting <= most, subscription.position
         while True:
-            wanted = _wanted(connection, await feed.take(listener), told, listener)
+            wanted = _wanted(connection, await subscription.take(), told, subscription)
             if not wanted:
                 continue
-            told = listener.position
-            took_s = await connection.wire.send(wanted)
-            behind = feed.left_behind(listener)
+            told = subscription.position
+            took_s = await connection.writer.send(wanted)
+            behind = subscription.waiting > most
             # One who comes back after long is behind too, and catches up as fast as it can.
             if behind and caught_up and took_s >= slow_s:
-                connection.drop(feed)
+                _clients().drop(connection)
                 connection.end(TOO_SLOW, "too slow; come back with the seq of your last message")
                 return
             caught_up = caught_up or not behind
 
 
 def _wanted(
-    connection: Connection, taken: list[Message], told: int, listener: Listener
+    connection: Connection, taken: list[Message], told: int, subscription: Subscription[Message]
 ) -> list[Message]:
     """What of the messages the client wants, or at times where it stands."""
     wanted = [message for message in taken if connection.interest.wants(message)]
-    if not wanted and listener.position - told >= _SILENT_EVENTS:
-        return [messages.position(listener.position)]
+    if not wanted and subscription.position - told >= _SILENT_EVENTS:
+        return [messages.position(subscription.position)]
     return wanted
 
 
@@ -244,30 +258,30 @@ async def _read(connection: Connection) -> None:
         except BadRequestError as error:
             return connection.end(REFUSED, str(error))
         # Writes are made in order: none that was begun before comes after this answer.
-        await connection.wire.send([messages.subscribed(connection.interest)])
+        await connection.writer.send([messages.subscribed(connection.interest)])
 
 
 async def _look_after(connection: Connection) -> None:
     """Close the connection when the server stops or the token is gone, and cut off the stuck."""
-    closing, wire = server().closing, connection.wire
+    closing, writer = server().closing, connection.writer
     try:
         while not closing.is_set():
             patience: Patience = current_app.extensions[PATIENCE]
             with trio.move_on_after(patience.look_s):
                 await closing.wait()
-            writing_s = wire.writing_s
+            writing_s = writer.writing_s
             if writing_s is not None and writing_s > patience.stuck_s:
-                connection.drop(server().feed)
-                return await wire.cut()
-            if wire.closed:
+                _clients().drop(connection)
+                return await writer.cut()
+            if writer.closed:
                 # Hypercorn closes by itself when a message is too large, and goes on reading.
-                await wire.cut()
+                await writer.cut()
             elif not await security.still_valid(connection.caller):
                 connection.end(REFUSED, "the token is no longer valid")
         connection.end(GOING_AWAY, "the server is stopping")
         await trio.sleep(current_app.extensions[PATIENCE].closing_s)
     finally:
         # Whatever ends this, a write that does not end by itself must not hold it up.
-        if wire.writing_s is not None:
+        if writer.writing_s is not None:
             with trio.CancelScope(shield=True):
-                await wire.cut()
+                await writer.cut()

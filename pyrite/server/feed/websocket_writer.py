@@ -1,4 +1,4 @@
-"""What a WebSocket of the feed needs, and ASGI does not offer; from Hypercorn's own stream.
+"""Writing to a WebSocket past ASGI, through Hypercorn's own stream.
 
 Three things. **Many messages in one write**: a write costs some 80 µs whatever its length, so
 ten events for each of a thousand clients take a tenth of the time when they travel together; and
@@ -26,12 +26,12 @@ from pyrite.server.feed.messages import Message
 
 Send = Callable[[Any], Awaitable[None]]
 
-#: Where the connection's scope has its wire.
-KEY = "pyrite.wire"
+#: Where the connection's scope has its writer.
+KEY = "pyrite.websocket.writer"
 
 
 class WebSocketWriter:
-    """The way out to one client.
+    """The writer of one client's WebSocket.
 
     Args:
         send: what ASGI gives for it.

@@ -10,6 +10,7 @@ from quart_trio import QuartTrio
 
 from pyrite.auth.tokens import Tier
 from pyrite.server.current import KEY, server
+from pyrite.server.feed.websocket import CLIENTS, Clients
 from pyrite.server.metrics import Scrape
 from pyrite.server.middleware.request_log import RequestRecord, listen
 from pyrite.server.middleware.security import requires
@@ -35,11 +36,11 @@ def install(app: QuartTrio) -> None:
 async def _metrics() -> Response:
     """The metrics in the form that the scraper prefers."""
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    body = await server().run_sync(encode, scrape(server()))
+    body = await server().run_sync(encode, scrape(server(), current_app.extensions[CLIENTS]))
     return current_app.response_class(body, content_type=content_type)
 
 
-def scrape(served: ServerProcess) -> Scrape:
+def scrape(served: ServerProcess, clients: Clients) -> Scrape:
     """What a process has to tell now; to be called on the Trio thread, and collected off it."""
     return Scrape(
         storage=served.storage,
@@ -47,7 +48,8 @@ def scrape(served: ServerProcess) -> Scrape:
         now=served.clock(),
         leads=served.leads,
         worker=served.worker_state(),
-        listeners=served.feed.statistics(),
+        clients=len(clients.connected),
+        drops=clients.dropped,
         last_event=served.feed.last,
         observed=served.metrics.registry,
     )

@@ -41,17 +41,12 @@ class Polling:
     queue: Script
     wake: AutoResetEvent = field(default_factory=AutoResetEvent)
     in_flight: InFlight = field(default_factory=InFlight)
-    foreign_commit: bool = False
     room: bool = True
     paused: bool = False
     said: trio.MemoryReceiveChannel | None = None
     done: bool = False
 
-    def changed(self):
-        changed, self.foreign_commit = self.foreign_commit, False
-        return changed
-
-    def start(self, nursery, *, buffer=math.inf, run_sync=inline, drain=False, poll_interval_s=0.5):
+    def start(self, nursery, *, buffer=math.inf, run_sync=inline, drain=False):
         send, receive = trio.open_memory_channel(buffer)
         states, self.said = trio.open_memory_channel(math.inf)
         nursery.start_soon(
@@ -63,11 +58,9 @@ class Polling:
                 run_sync=run_sync,
                 in_flight=self.in_flight,
                 wake=self.wake,
-                changed=self.changed,
                 has_room=lambda: self.room,
                 paused=lambda: self.paused,
                 limit=7,
-                poll_interval_s=poll_interval_s,
                 drain=drain,
             )
         )
@@ -80,7 +73,7 @@ class Polling:
 
 async def test_it_looks_at_once_and_then_waits(nursery, autojump_clock):
     polling = Polling(Script())
-    polling.start(nursery, poll_interval_s=50)
+    polling.start(nursery)
     await trio.sleep(1000)
     assert polling.queue.looks == [0]
     assert polling.queue.limits == [7]
@@ -115,19 +108,9 @@ async def test_a_ring_while_it_looks_is_heard(nursery, autojump_clock):
     assert polling.queue.looks == [0, 0]
 
 
-async def test_it_wakes_on_a_foreign_commit(nursery, autojump_clock):
-    polling = Polling(Script())
-    polling.start(nursery, poll_interval_s=0.5)
-    await trio.sleep(1.2)
-    polling.foreign_commit = True
-    await trio.sleep(10)
-    assert polling.queue.looks == [0, 1.5]
-
-
-@pytest.mark.parametrize("poll_interval_s", [0.3, 5, 100])
-async def test_it_wakes_when_the_next_entry_falls_due(nursery, autojump_clock, poll_interval_s):
+async def test_it_wakes_when_the_next_entry_falls_due(nursery, autojump_clock):
     polling = Polling(Script([Claimed(next_due_s=7.0, unfinished=1)]))
-    polling.start(nursery, poll_interval_s=poll_interval_s)
+    polling.start(nursery)
     await trio.sleep(1000)
     assert polling.queue.looks == [0, pytest.approx(7)]
 
@@ -182,7 +165,7 @@ async def test_without_room_only_what_is_urgent_is_claimed(nursery, autojump_clo
     polling = Polling(Script(), room=False)
     polling.start(nursery, drain=True)
     await trio.sleep(1)
-    polling.foreign_commit = True
+    polling.wake.set()
     await trio.sleep(1)
     polling.room = True
     polling.wake.set()
@@ -268,12 +251,11 @@ async def test_a_pause_claims_nothing_until_it_ends(nursery, autojump_clock):
     polling = Polling(Script(), paused=True)
     polling.start(nursery)
     for _ in range(3):
-        polling.foreign_commit = True
         polling.wake.set()
         await trio.sleep(100)
     assert polling.queue.looks == []
     assert said(polling) == [PAUSED]
-    polling.paused = polling.foreign_commit = False
+    polling.paused = False
     polling.wake.set()
     await trio.sleep(1)
     assert polling.queue.looks == [300]

@@ -9,7 +9,7 @@ import trio
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
-from pyrite.client.feed import Hearer, Wish, follow
+from pyrite.client.feed import Callbacks, FeedRequest, follow
 from pyrite.client.policy import RefusedError
 
 
@@ -56,7 +56,7 @@ def say(*messages, code=None, reason=None):
 class Heard:
     def __init__(self):
         self.log = []
-        self.hearer = Hearer(
+        self.callbacks = Callbacks(
             message=lambda text, message: self.log.append(message["type"]),
             lost=lambda why, known: self.log.append(("lost" if known else "away", why)),
             regained=lambda: self.log.append("back"),
@@ -66,15 +66,15 @@ class Heard:
 HELLO = {"type": "hello", "seq": 5, "last": 5}
 
 
-async def followed(server, *, for_s=60, since=None, wish=None):
+async def followed(server, *, for_s=60, since=None, request=None):
     """What is heard of a server in a minute."""
     heard = Heard()
-    wish = wish or Wish("http://here:1")
+    request = request or FeedRequest("http://here:1")
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(for_s):
             await follow(
-                wish,
-                heard.hearer,
+                request,
+                heard.callbacks,
                 since=since,
                 chance=lambda: 1.0,
                 connect=partial(server.connect, nursery),
@@ -85,8 +85,8 @@ async def followed(server, *, for_s=60, since=None, wish=None):
 
 async def test_it_hears_what_is_said(autojump_clock):
     server = Server(say(HELLO, {"type": "entry_updated", "seq": 6}, {"type": "gap", "seq": 9}))
-    wish = Wish("http://here:1", "pyrite_x_y", ["notes"], ["entry_updated"])
-    assert await followed(server, wish=wish, since=5, for_s=1) == ["entry_updated", "gap"]
+    request = FeedRequest("http://here:1", "pyrite_x_y", ["notes"], ["entry_updated"])
+    assert await followed(server, request=request, since=5, for_s=1) == ["entry_updated", "gap"]
     ((path, headers),) = server.asked
     assert path == "/ws?since=5&kb=notes&type=entry_updated"
     assert headers[b"authorization"] == b"Bearer pyrite_x_y"
@@ -163,9 +163,9 @@ async def test_whoever_hears_may_have_had_enough(autojump_clock):
     def full(text, message):
         raise BrokenPipeError
 
-    hearer = Hearer(full, lambda why, known: None, lambda: None)
+    callbacks = Callbacks(full, lambda why, known: None, lambda: None)
     server = Server(say(HELLO, {"type": "a"}))
     with pytest.RaisesGroup(BrokenPipeError):
         async with trio.open_nursery() as nursery:
             connect = partial(server.connect, nursery)
-            await follow(Wish("http://here:1"), hearer, connect=connect)
+            await follow(FeedRequest("http://here:1"), callbacks, connect=connect)

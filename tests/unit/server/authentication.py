@@ -13,12 +13,12 @@ import trio
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
 
-from actors.fanout import HubStatistics
 from actors.messages import Statistics
 from pyrite.auth.tokens import Tier, TokenService
 from pyrite.config.settings import Settings
 from pyrite.server import health, logs
 from pyrite.server.current import KEY
+from pyrite.server.feed.websocket import CLIENTS, Clients
 from pyrite.server.metrics import Metrics
 from pyrite.server.middleware import problems, security
 from pyrite.server.middleware.security import caller, public, requires
@@ -27,12 +27,9 @@ from tests.fakes.memory_storage import MemoryStorage
 
 
 class FakeFeed:
-    """Two listen, and one was too slow."""
+    """A feed that has told of seven events."""
 
     last = 7
-
-    def statistics(self) -> HubStatistics:
-        return HubStatistics(subscribers=2, dropped=1)
 
 
 @dataclass
@@ -69,6 +66,8 @@ def make_node(**settings: Any) -> AuthenticatedNode:
 def make_app(node: AuthenticatedNode) -> QuartTrio:
     app = QuartTrio("pyrite", static_folder=None)
     app.extensions[KEY] = node
+    # Two are connected, and one was too slow.
+    app.extensions[CLIENTS] = Clients({object(), object()}, dropped=1)  # type: ignore[arg-type]
     logs.install(app)
     problems.install(app)
     security.install(app)

@@ -1,25 +1,22 @@
-"""The feed follows the database: nothing skipped, nothing twice, and a status now and then."""
+"""Status messages: now and then, and once after the last change; and gaps as messages."""
 
 import json
 from itertools import pairwise
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
 
-from pyrite.server.feed import follow as module
-from pyrite.server.feed.follow import Feed
+from actors.fanout import Fanout
+from actors.messages import Gap
+from pyrite.server.feed.messages import rendered
+from pyrite.server.feed.status import announce_status
 from tests.fakes.memory_storage import Memory, MemoryStorage
+from tests.unit.actors.test_fanout import watch
 
 
 @pytest.fixture
 def memory():
     return Memory()
-
-
-@pytest.fixture
-def storage(memory):
-    return MemoryStorage(memory)
 
 
 async def run_sync(function, *args):
@@ -29,11 +26,12 @@ async def run_sync(function, *args):
 
 
 @pytest.fixture
-def make(storage, nursery):
-    async def made(**options):
-        feed = Feed(storage, run_sync, buffer=100, **options)
-        await nursery.start(feed.run)
-        return feed
+def make(memory, nursery):
+    async def made(snapshot):
+        fanout = Fanout(MemoryStorage(memory), run_sync, rendered, watch=watch)
+        await nursery.start(fanout.run)
+        nursery.start_soon(announce_status, fanout, run_sync, snapshot)
+        return fanout
 
     return made
 
@@ -43,102 +41,6 @@ def commit(memory, number=1, kind="entry_updated"):
     with MemoryStorage(memory)._write() as state:
         for _ in range(number):
             state.tell(kind, ("notes", "a"), 1, 0.0)
-
-
-async def heard(feed, listener):
-    """All that there is to take, as what came to be known."""
-    seqs = []
-    while listener.position < feed.last:
-        for message in await feed.take(listener):
-            body = json.loads(message.text)
-            seqs.append((body["from"], body["to"]) if body["type"] == "gap" else body["seq"])
-    return seqs
-
-
-async def test_what_is_committed_by_anyone_is_published(make, memory, autojump_clock):
-    commit(memory, 3)
-    feed = await make()
-    assert feed.last == 3  # nobody listened to those
-    with feed.listening() as listener:
-        assert feed.statistics().subscribers == 1
-        commit(memory, 2)
-        assert [m.seq for m in await feed.take(listener)] == [4, 5]
-    assert feed.statistics().subscribers == 0
-
-
-async def test_it_looks_a_hundred_times_a_second_or_when_told(make, memory, mock_clock):
-    feed = await make()
-    await wait_all_tasks_blocked()
-    commit(memory)
-    await wait_all_tasks_blocked()
-    assert feed.last == 0
-    feed.wake()
-    await wait_all_tasks_blocked()
-    assert feed.last == 1  # at once
-    commit(memory)
-    mock_clock.jump(0.01)
-    await wait_all_tasks_blocked()
-    assert feed.last == 2
-
-
-async def test_a_burst_of_many_pages_is_heard_in_order(make, memory, autojump_clock):
-    feed = await make()
-    with feed.listening() as listener:
-        commit(memory, module.PAGE * 3 + 7)
-        await trio.sleep(1)
-        assert await heard(feed, listener) == list(range(1, feed.last + 1))
-    assert feed.last == module.PAGE * 3 + 7
-
-
-async def test_a_listener_far_behind_reads_from_the_database(
-    make, memory, autojump_clock, monkeypatch
-):
-    monkeypatch.setattr(module, "KEPT", 10)
-    feed = await make()
-    with feed.listening() as listener:
-        for number in (3, 50, 1, 600, 4):
-            commit(memory, number)
-            await trio.sleep(1)
-        assert feed.left_behind(listener)
-        assert await heard(feed, listener) == list(range(1, 659))
-        assert not feed.left_behind(listener)
-
-
-async def test_what_was_pruned_before_it_was_seen_is_said(make, memory, storage, autojump_clock):
-    feed = await make()
-    with feed.listening() as listener:
-        commit(memory, 2)
-        await trio.sleep(1)
-        commit(memory, 5)
-        storage.prune_events(2)  # in the same moment
-        await trio.sleep(1)
-        assert await heard(feed, listener) == [(1, 5), 6, 7]
-        commit(memory)
-        await trio.sleep(1)
-        assert await heard(feed, listener) == [8]
-
-
-async def test_a_listener_may_stand_ahead_of_what_is_published(make, memory, autojump_clock):
-    """As one does that comes from a process which has looked more recently."""
-    feed = await make()
-    with feed.listening(2) as listener:
-        with trio.move_on_after(1) as waiting:
-            await feed.take(listener)
-        assert waiting.cancelled_caught
-        commit(memory, 2)
-        await trio.sleep(1)
-        commit(memory)
-        await trio.sleep(1)
-        assert await heard(feed, listener) == [3]
-
-
-async def test_from_the_beginning(make, memory, storage, autojump_clock):
-    commit(memory, 9)
-    storage.prune_events(6)
-    feed = await make()
-    with feed.listening(0) as listener:
-        assert await heard(feed, listener) == [(1, 3), 4, 5, 6, 7, 8, 9]
-    assert await feed.newest() == 9
 
 
 class Standing:
@@ -159,17 +61,17 @@ async def test_status_at_most_once_a_second_and_once_after_the_last_change(
     make, memory, autojump_clock
 ):
     standing, told = Standing(), []
-    feed = await make(snapshot=standing)
+    feed = await make(standing)
 
     async def listen(listener):
         while True:
-            for message in await feed.take(listener):
+            for message in await listener.take():
                 body = json.loads(message.text)
                 if body["type"] == "status":
                     told.append((trio.current_time(), body["pending"]))
 
     async with trio.open_nursery() as nursery:
-        with feed.listening() as listener:
+        with feed.subscribe() as listener:
             nursery.start_soon(listen, listener)
             for _ in range(35):  # over three and a half seconds
                 standing.pending += 1
@@ -185,35 +87,24 @@ async def test_status_at_most_once_a_second_and_once_after_the_last_change(
 
 async def test_no_status_where_nothing_changed_or_nobody_listens(make, memory, autojump_clock):
     standing = Standing()
-    feed = await make(snapshot=standing)
+    feed = await make(standing)
     commit(memory)
     await trio.sleep(3)
     assert standing.asked == []
-    with feed.listening() as listener:
+    with feed.subscribe() as listener:
         listener.position = feed.last
         await trio.sleep(3)
         assert len(standing.asked) == 1
-        (message,) = await feed.take(listener)
+        (message,) = await listener.take()
         assert message.type == "status"
         for _ in range(5):  # as a worker's heartbeats, which change nothing
             memory.commits += 1
             await trio.sleep(2)
         assert len(standing.asked) == 6
         with trio.move_on_after(5) as waiting:
-            await feed.take(listener)
+            await listener.take()
         assert waiting.cancelled_caught
 
 
-async def test_dropped_ones_are_counted(make):
-    feed = await make()
-    feed.drop()
-    assert feed.statistics().dropped == 1
-
-
-async def test_a_database_that_cannot_be_read_ends_it(memory, storage, autojump_clock):
-    feed = Feed(storage, run_sync, buffer=1)
-    storage.events = lambda *_: 1 / 0
-    with pytest.RaisesGroup(ZeroDivisionError):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(feed.run)
-            commit(memory)
+def test_a_gap_is_a_message():
+    assert rendered(Gap(4, 9)).text == ('{"type":"gap","seq":9,"from":4,"to":9,"reason":"pruned"}')

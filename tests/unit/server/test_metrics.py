@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from actors.messages import Statistics, WorkerState
 from pyrite.auth.tokens import Tier
 from pyrite.config.settings import Settings
+from pyrite.server.feed.websocket import Clients
 from pyrite.server.routes.metrics import scrape
 from tests.unit.server.authentication import HERE, AuthenticatedNode, client, make_app, make_node
 
@@ -165,7 +166,7 @@ def test_the_files_are_measured(tmp_path: Path) -> None:
     node = AuthenticatedNode(Settings(home=tmp_path))
     (tmp_path / "pyrite.db").write_bytes(b"12")
     (tmp_path / "pyrite.db-wal").write_bytes(b"123")
-    found = samples(generate_latest(scrape(node)).decode())
+    found = samples(generate_latest(scrape(node, Clients())).decode())
     assert found["pyrite_database_bytes"] == 2.0
     assert found["pyrite_database_wal_bytes"] == 3.0
 
@@ -174,7 +175,7 @@ async def test_the_handbook_names_every_metric_and_no_other() -> None:
     node = make_node()
     node.worker = WORKER
     node.metrics.encoded(1, 0.1)
-    exposed = generate_latest(scrape(node)).decode()
+    exposed = generate_latest(scrape(node, Clients())).decode()
     families = set(re.findall(r"^# TYPE (pyrite_\w+) ", exposed, re.MULTILINE))
     families = {name for name in families if not name.endswith("_created")}
     listed = set(re.findall(r"^\| `(pyrite_\w+)`", HANDBOOK.read_text("utf-8"), re.MULTILINE))
