@@ -147,13 +147,13 @@ def state(conn: sqlite3.Connection, model_id: int) -> EmbeddingState:
 
 
 def after(
-    conn: sqlite3.Connection, model_id: int, number: int, limit: int
+    conn: sqlite3.Connection, model_id: int, after: int, limit: int
 ) -> list[tuple[int, bytes]]:
     """Embeddings with larger numbers, in their order."""
     return conn.execute(
         "SELECT id, vector FROM embeddings NOT INDEXED"
         " WHERE id > ? AND model_id = ? ORDER BY id LIMIT ?",
-        (number, model_id, limit),
+        (after, model_id, limit),
     ).fetchall()
 
 
@@ -167,13 +167,13 @@ def by_id(conn: sqlite3.Connection, model_id: int, ids: Collection[int]) -> list
 
 
 def cached(
-    conn: sqlite3.Connection, model_id: int, number: int, limit: int
+    conn: sqlite3.Connection, model_id: int, after: int, limit: int
 ) -> list[tuple[int, bytes, bytes]]:
     """Embeddings with larger numbers and the hashes of their texts."""
     return conn.execute(
         "SELECT id, digest, vector FROM embeddings NOT INDEXED"
         " WHERE id > ? AND model_id = ? ORDER BY id LIMIT ?",
-        (number, model_id, limit),
+        (after, model_id, limit),
     ).fetchall()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from actors.lifecycle import Status
 from pyrite.errors import ConflictError
 from pyrite.markdown.entry import Entry
+from pyrite.storage.protocol import EVERYTHING
 from pyrite.storage.records import FileRow, FileStamp, Filters, KnowledgeBase, Record, StoredEntry
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables import feed, links
@@ -193,7 +194,11 @@ def entry(conn: sqlite3.Connection, kb: str, entry_id: str) -> StoredEntry | Non
 
 
 def entries(
-    conn: sqlite3.Connection, filters: Filters, *, limit: int | None, offset: int
+    conn: sqlite3.Connection,
+    filters: Filters = EVERYTHING,
+    *,
+    limit: int | None = None,
+    offset: int = 0,
 ) -> list[StoredEntry]:
     """Entries by knowledge base and id, with empty bodies."""
     where, values = condition(filters)

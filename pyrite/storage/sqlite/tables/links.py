@@ -65,7 +65,11 @@ def _rows(records: Mapping[tuple[str, str], Record]) -> Iterator[tuple[object, .
 
 
 def links(
-    conn: sqlite3.Connection, kb: str, entry_id: str | None, keys: Collection[str] | None
+    conn: sqlite3.Connection,
+    kb: str,
+    *,
+    entry_id: str | None = None,
+    keys: Collection[str] | None = None,
 ) -> list[LinkRow]:
     """Links of a knowledge base's entries."""
     if entry_id is not None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from pyrite.storage.protocol import EVERYTHING
 from pyrite.storage.records import Filters, Passage
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables.filters import condition
@@ -35,7 +36,9 @@ def layout(conn: sqlite3.Connection, model_id: int, kb: str, entry_id: str) -> l
     return [_passage(row) for row in rows]
 
 
-def serving(conn: sqlite3.Connection, ids: Collection[int], filters: Filters) -> list[Passage]:
+def serving(
+    conn: sqlite3.Connection, ids: Collection[int], filters: Filters = EVERYTHING
+) -> list[Passage]:
     """The passages of such entries that these embeddings serve."""
     where, values = condition(filters)
     rows: Iterable[tuple[Any, ...]] = conn.execute(

@@ -42,7 +42,7 @@ def next_due(conn: sqlite3.Connection) -> float | None:
     return due
 
 
-def counts(conn: sqlite3.Connection, kb: str | None) -> QueueCounts:
+def counts(conn: sqlite3.Connection, kb: str | None = None) -> QueueCounts:
     """How many rows are in which state."""
     rows = conn.execute(
         "SELECT status, sum(n) FROM queue_counts WHERE ? IS NULL OR kb_name = ? GROUP BY status",
@@ -51,7 +51,7 @@ def counts(conn: sqlite3.Connection, kb: str | None) -> QueueCounts:
     return QueueCounts(**dict(rows))
 
 
-def unfinished_characters(conn: sqlite3.Connection, kb: str | None) -> int:
+def unfinished_characters(conn: sqlite3.Connection, kb: str | None = None) -> int:
     """How long the texts are that are pending or processing."""
     row = conn.execute(
         """SELECT coalesce(sum(characters), 0) FROM queue_counts
@@ -62,7 +62,7 @@ def unfinished_characters(conn: sqlite3.Connection, kb: str | None) -> int:
     return number
 
 
-def outdated(conn: sqlite3.Connection, model_ids: Collection[int], kb: str | None) -> int:
+def outdated(conn: sqlite3.Connection, model_ids: Collection[int], kb: str | None = None) -> int:
     """How many done rows were embedded with one of these models."""
     row = conn.execute(
         """SELECT coalesce(sum(n), 0) FROM queue_counts
@@ -74,7 +74,9 @@ def outdated(conn: sqlite3.Connection, model_ids: Collection[int], kb: str | Non
     return number
 
 
-def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> list[Failure]:
+def failures(
+    conn: sqlite3.Connection, kb: str | None = None, limit: int | None = None
+) -> list[Failure]:
     """Failed rows, newest first."""
     rows = conn.execute(
         """SELECT kb_name, entry_id, revision, error, attempts, finished_at FROM embed_queue
@@ -85,7 +87,9 @@ def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> lis
     return [Failure(*row) for row in rows]
 
 
-def of_revision(conn: sqlite3.Connection, revision: int, model_id: int | None) -> Status | None:
+def of_revision(
+    conn: sqlite3.Connection, revision: int, model_id: int | None = None
+) -> Status | None:
     """How far that write is with a model, or any; None if its row has gone or moved on.
 
     Raises:
@@ -104,7 +108,7 @@ def of_revision(conn: sqlite3.Connection, revision: int, model_id: int | None) -
     return None
 
 
-def last_error(conn: sqlite3.Connection, kb: str | None) -> LastError | None:
+def last_error(conn: sqlite3.Connection, kb: str | None = None) -> LastError | None:
     """The newest error in the queue."""
     row = conn.execute(
         f"""SELECT kb_name, entry_id, error, error_at FROM embed_queue
@@ -114,7 +118,7 @@ def last_error(conn: sqlite3.Connection, kb: str | None) -> LastError | None:
     return None if row is None else LastError(*row)
 
 
-def oldest_pending(conn: sqlite3.Connection, kb: str | None) -> float | None:
+def oldest_pending(conn: sqlite3.Connection, kb: str | None = None) -> float | None:
     """When the longest waiting row was queued."""
     # One look into the index for each priority, and the few rows that wait for a retry.
     scope = in_scope(kb)

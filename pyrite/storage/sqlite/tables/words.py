@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from pyrite.storage.protocol import EVERYTHING
 from pyrite.storage.records import Filters, WordHit, WordQuery
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables.filters import condition
@@ -32,7 +33,12 @@ def _quoted(word: str) -> str:
 
 
 def search(
-    conn: sqlite3.Connection, query: WordQuery, filters: Filters, *, limit: int, offset: int
+    conn: sqlite3.Connection,
+    query: WordQuery,
+    filters: Filters = EVERYTHING,
+    *,
+    limit: int,
+    offset: int = 0,
 ) -> list[WordHit]:
     """Entries that contain what is looked for, best first."""
     if not query:
