@@ -9,12 +9,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from actors.lifecycle import Status
-from pyrite.embedding.service import present_counts
 from pyrite.errors import NotFoundError
 
 if TYPE_CHECKING:
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import Model, Passage, StoredEntry
+    from pyrite.storage.records import Passage, StoredEntry
 
 #: No database has larger numbers.
 _MOST_REVISION = 2**63 - 1
@@ -75,21 +74,13 @@ def freshness_of(stored: StoredEntry, layout: Sequence[Passage]) -> Freshness:
 
 
 def pending(
-    storage: Storage, model: Model | None, kbs: Collection[str], clock: Callable[[], float]
+    storage: Storage, model_id: int, kbs: Collection[str], clock: Callable[[], float]
 ) -> Pending:
     """What is not embedded with a model, in some knowledge bases or, without names, in all."""
-    others = [each.model_id for each in storage.models() if each != model]
-    waiting = failed = 0
-    oldest: list[float] = []
-    scopes: Collection[str | None] = set(kbs) or (None,)
-    for kb in scopes:
-        counts = present_counts(storage, others, kb)
-        waiting += counts.unfinished
-        failed += counts.failed
-        since = storage.oldest_pending(kb) if counts.pending else None
-        oldest += [] if since is None else [since]
-    age = max(0.0, clock() - min(oldest)) if oldest else None
-    return Pending(waiting, failed, age)
+    state = storage.queue_state(kbs, model_id=model_id)
+    since = state.oldest_pending
+    age = None if since is None else max(0.0, clock() - since)
+    return Pending(state.counts.unfinished, state.counts.failed, age)
 
 
 def check_revision(revision: int) -> None:
@@ -110,7 +101,7 @@ def outcome_of(status: Status | None, waited_s: float, timeout_s: float) -> Outc
 
 def wait(
     storage: Storage,
-    model_id: int | None,
+    model_id: int,
     revision: int,
     timeout_s: float,
     *,

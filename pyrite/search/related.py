@@ -95,7 +95,7 @@ def related(
         *key,
         freshness_of(stored, [passage for passage, _ in own]),
         tuple(hit for hit in hits if hit is not None),
-        pending(storage, neighbourhood.model, filters.kbs, clock),
+        pending(storage, model_id, filters.kbs, clock),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyrite.embedding.service import model_in_use
 from pyrite.errors import ModelError
 from pyrite.neighbours.dimension import require_stored
 from pyrite.search.excerpts import Excerpt, densest, excerpt
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pyrite.encoders.protocol import QueryEncoder
     from pyrite.neighbours.entries import NearestEntries, SimilarPassage
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import Model, Passage, WordQuery
+    from pyrite.storage.records import Passage, WordQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ class SearchService:
             mode=request.mode,
             hits=tuple(hit for hit in hits if hit is not None),
             more=len(scores) > request.offset + request.limit,
-            freshness=pending(self._storage, self._model(), request.filters.kbs, self._clock),
+            freshness=pending(self._storage, self.model_id, request.filters.kbs, self._clock),
             waited=waited,
             warning=warning,
         )
@@ -203,25 +204,18 @@ class SearchService:
         return self._opened
 
     @property
-    def model_id(self) -> int | None:
-        """The number of the model in use; None where it has embedded nothing yet."""
-        model = self._model()
-        return None if model is None else model.model_id
-
-    def _model(self) -> Model | None:
-        """The model in use; by its name alone as long as nothing else was needed of it."""
+    def model_id(self) -> int:
+        """The number of the model in use; by its name alone as long as that was enough."""
         if self._opened is not None:
-            return self._opened.model
-        named = [m for m in self._storage.models() if m.name == self._encoder.name]
-        return named[-1] if named else None
+            return self._opened.model.model_id
+        return model_in_use(self._storage, self._encoder.name)
 
     def _hit(self, key: Key, score: float, found: _Found, words: WordQuery) -> Hit | None:
         """The hit, or None if the entry has been deleted since."""
         stored = self._storage.entry(*key)
         if stored is None:
             return None
-        model = self._model()
-        layout = [] if model is None else self._storage.layout(model.model_id, *key)
+        layout = self._storage.layout(self.model_id, *key)
         freshness = freshness_of(stored, layout)
         scores = found.scores(key)
         highlights = self._storage.highlights(*key, words) if words else []

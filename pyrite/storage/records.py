@@ -20,6 +20,9 @@ BULK = 1
 #: Held by a worker when it died: claimed last, and alone.
 SUSPECT = 2
 
+#: The number of no model: where it is the present one, nothing is embedded with that.
+NO_MODEL = 0
+
 #: The coarsest steps, in seconds, in which a file system counts time (FAT's are the longest).
 CLOCK_GRAIN_S = 2.0
 
@@ -169,6 +172,19 @@ class QueueCounts:
     def unfinished(self) -> int:
         """Entries that a worker still has to end."""
         return self.pending + self.processing
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How the queue stands, of all knowledge bases or of some."""
+
+    counts: QueueCounts
+    #: How long the texts are of entries that are pending or processing.
+    unfinished_characters: int
+    #: When the entry that has waited longest was queued; None where none is queued.
+    oldest_pending: float | None
+    #: The newest error that no success has followed.
+    last_error: LastError | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Reading:
 
     def _kb_list(self) -> KnowledgeBaseList:
         desk = self._desk
-        rows = [(kb, desk.storage.counts(kb.name)) for kb in desk.kbs.kbs()]
+        rows = [(kb, desk.embedding.counts(kb.name)) for kb in desk.kbs.kbs()]
         return KnowledgeBaseList(
             kbs=[
                 KnowledgeBaseInfo(

@@ -43,6 +43,7 @@ def scrape(served: Node) -> Scrape:
     """What a node has to tell now; to be called on the Trio thread, and collected off it."""
     return Scrape(
         storage=served.storage,
+        model=served.settings.model,
         database=served.settings.database_path,
         now=served.clock(),
         leads=served.leads,

@@ -226,11 +226,8 @@ class SqliteStorage:
         return queued
 
     counts = _reads(status_sql.counts)
-    unfinished_characters = _reads(status_sql.unfinished_characters)
-    outdated = _reads(status_sql.outdated)
+    queue_state = _reads(status_sql.queue_state)
     failures = _reads(status_sql.failures)
-    last_error = _reads(status_sql.last_error)
-    oldest_pending = _reads(status_sql.oldest_pending)
     revision_status = _reads(status_sql.of_revision)
 
     # Workers, the right to embed, tokens and jobs

@@ -13,6 +13,7 @@ import pytest
 from actors.lifecycle import Status
 from pyrite.markdown.entry import Entry
 from pyrite.storage.records import (
+    NO_MODEL,
     Failure,
     FileRow,
     FileStamp,
@@ -142,9 +143,9 @@ def test_all_but_failures_is_queued_again(storage: SqliteStorage) -> None:
         Failure("kb", "failed by force", 19, "no better", 3, 68.0),
         Failure("kb", "failed", 18, "no good", 3, 67.0),
     ]
-    assert storage.last_error() == LastError("kb", "failed by force", "no better", 78.0)
-    assert storage.oldest_pending() == 50.0
-    assert storage.outdated([1, 2]) == 0
+    assert storage.queue_state().last_error == LastError("kb", "failed by force", "no better", 78.0)
+    assert storage.queue_state().oldest_pending == 50.0
+    assert storage.counts(model_id=NO_MODEL) == storage.counts()
 
     # As they stood before, and with all their attempts.
     rows = storage.claim(Worker(storage).request(100.0, limit=100))

@@ -107,17 +107,17 @@ Question = Callable[[Storage], object]
 @pytest.mark.parametrize(
     ("question", "used"),
     [
-        (lambda s: s.oldest_pending(), {"queue_ready", "queue_later"}),
-        (lambda s: s.oldest_pending("kb"), {"queue_ready", "queue_later"}),
-        (lambda s: s.last_error(), {"queue_errors"}),
+        (lambda s: s.queue_state(), {"queue_ready", "queue_later", "queue_errors"}),
+        (lambda s: s.queue_state(["kb"]), {"queue_ready", "queue_later", "queue_errors"}),
         (lambda s: s.rescue(["w"], Worker(s).request().policy, now=0.0), {"queue_leased"}),
         (lambda s: s.retry_failed(None, None, now=0.0), {"queue_failed"}),
     ],
-    ids=["oldest_pending", "oldest_pending(kb)", "last_error", "rescue", "retry_failed"],
+    ids=["queue_state", "queue_state of one", "rescue", "retry_failed"],
 )
 def test_questions_use_the_index_made_for_them(
     storage: SqliteStorage, plans_of: Planner, question: Question, used: set[str]
 ) -> None:
+    write(storage, "kb", "a")
     plans = plans_of(lambda: question(storage))
 
     assert_no_walk(plans)

@@ -29,7 +29,7 @@ from pyrite.storage.records import (
 )
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables import feed
-from pyrite.storage.sqlite.tables.queue_status import READY, in_scope
+from pyrite.storage.sqlite.tables.queue_status import READY
 
 _HELD = "kb_name = ? AND entry_id = ? AND revision = ? AND claim_token = ?"
 
@@ -63,6 +63,11 @@ def any_due(conn: sqlite3.Connection, request: ClaimRequest) -> bool:
     return bool(row[0])
 
 
+def _in_scope(kb: str | None) -> str:
+    """The condition that confines a claim to a knowledge base."""
+    return "" if kb is None else "AND kb_name = :kb"
+
+
 def claim(conn: sqlite3.Connection, request: ClaimRequest) -> list[int]:
     """Promote and claim, what has expired being rescued; returns the rowids of the claims.
 
@@ -83,7 +88,7 @@ def claim(conn: sqlite3.Connection, request: ClaimRequest) -> list[int]:
     if suspects:
         return []
     ready = f"""SELECT rowid FROM embed_queue INDEXED BY queue_ready
-                WHERE {READY} {in_scope(request.kb)}"""
+                WHERE {READY} {_in_scope(request.kb)}"""
     if request.urgent:
         first = f"{ready} AND priority = {INTERACTIVE} ORDER BY queued_at LIMIT :limit"
         return _take(conn, request, first)
