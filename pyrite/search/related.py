@@ -16,6 +16,7 @@ from pyrite.errors import NotFoundError
 from pyrite.knowledge.filters import check_filters
 from pyrite.search.excerpts import Excerpt, excerpt
 from pyrite.search.freshness import Freshness, Pending, freshness_of, pending
+from pyrite.search.pages import views
 from pyrite.search.query import check_page
 from pyrite.search.ranking import ranked
 from pyrite.storage.records import Key
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from actors.messages import Vector
     from pyrite.neighbours.entries import NearestEntries, SimilarPassage
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import Filters
+    from pyrite.storage.records import EntryView, Filters
 
 #: Two entries are as near as these many of their passages are on average: one boilerplate
 #: passage in common does not make them related.
@@ -79,22 +80,19 @@ def related(
     """
     check_page(limit, 0)
     check_filters(filters)
-    stored = storage.entry(*key)
-    if stored is None:
-        raise NotFoundError(f"there is no entry {key[1]!r} in {key[0]!r}")
     model_id = neighbourhood.model.model_id
-    own = storage.embeddings(*key) if storage.layout(model_id, *key) else []
+    view = storage.views([key], model_id=model_id).get(key)
+    if view is None:
+        raise NotFoundError(f"there is no entry {key[1]!r} in {key[0]!r}")
+    own = storage.embeddings(*key) if view.layout else []
     vectors = [np.frombuffer(vector, "<f4").astype(np.float32) for _, vector in own]
     near = nearest(neighbourhood, key, vectors, filters, max(limit, _POOL))
     scores = {other: score for other, (score, _) in near.items()}
-    hits = (
-        _hit(storage, model_id, other, scores[other], near[other][1])
-        for other in ranked(scores)[:limit]
-    )
+    best = ranked(scores)[:limit]
     return RelatedResult(
         *key,
-        freshness_of(stored, [passage for passage, _ in own]),
-        tuple(hit for hit in hits if hit is not None),
+        freshness_of(view.stored, [passage for passage, _ in own]),
+        tuple(_hit(view, *near[view.key]) for view in views(storage, best, model_id)),
         pending(storage, model_id, filters.kbs, clock),
     )
 
@@ -125,17 +123,14 @@ def nearest(
     return result
 
 
-def _hit(
-    storage: Storage, model_id: int, key: Key, score: float, near: SimilarPassage
-) -> RelatedHit | None:
-    """The hit, or None if the entry has been deleted since."""
-    stored = storage.entry(*key)
-    if stored is None:
-        return None
+def _hit(view: EntryView, score: float, near: SimilarPassage) -> RelatedHit:
+    """The hit that an entry is, with an excerpt from its nearest passage."""
+    stored = view.stored
     return RelatedHit(
-        *key,
+        stored.kb,
+        stored.entry.id,
         stored.entry.title,
         score,
         excerpt(stored, near.passage, []),
-        freshness_of(stored, storage.layout(model_id, *key)),
+        freshness_of(stored, view.layout),
     )

@@ -18,6 +18,7 @@ from pyrite.errors import ModelError
 from pyrite.neighbours.dimension import require_stored
 from pyrite.search.excerpts import Excerpt, densest, excerpt
 from pyrite.search.freshness import Freshness, Pending, Waited, freshness_of, pending, wait
+from pyrite.search.pages import views
 from pyrite.search.query import Mode, SearchRequest, words_of
 from pyrite.search.ranking import POOL, fused, places, ranked
 from pyrite.storage.records import Key
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pyrite.encoders.protocol import QueryEncoder
     from pyrite.neighbours.entries import NearestEntries, SimilarPassage
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import Passage, WordQuery
+    from pyrite.storage.records import EntryView, Passage, WordQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +151,14 @@ class SearchService:
         found, warning = self._find(request, words)
         scores = found.ordered(request.mode)
         page = list(scores)[request.offset : request.offset + request.limit]
-        hits = (self._hit(key, scores[key], found, words) for key in page)
+        model_id = self.model_id
+        shown = views(self._storage, page, model_id, words)
         return SearchResult(
             query=request.query,
             mode=request.mode,
-            hits=tuple(hit for hit in hits if hit is not None),
+            hits=tuple(_hit(view, scores[view.key], found) for view in shown),
             more=len(scores) > request.offset + request.limit,
-            freshness=pending(self._storage, self.model_id, request.filters.kbs, self._clock),
+            freshness=pending(self._storage, model_id, request.filters.kbs, self._clock),
             waited=waited,
             warning=warning,
         )
@@ -210,29 +212,25 @@ class SearchService:
             return self._opened.model.model_id
         return model_in_use(self._storage, self._encoder.name)
 
-    def _hit(self, key: Key, score: float, found: _Found, words: WordQuery) -> Hit | None:
-        """The hit, or None if the entry has been deleted since."""
-        stored = self._storage.entry(*key)
-        if stored is None:
-            return None
-        layout = self._storage.layout(self.model_id, *key)
-        freshness = freshness_of(stored, layout)
-        scores = found.scores(key)
-        highlights = self._storage.highlights(*key, words) if words else []
-        # The passage is that of the ranking which has the entry further up.
-        if scores.by_meaning:
-            passage: Passage | None = found.semantic[key][0].passage
-        else:
-            passage = densest(layout, highlights) if freshness is Freshness.FRESH else None
-        return Hit(
-            kb=stored.kb,
-            id=stored.entry.id,
-            title=stored.entry.title,
-            type=stored.entry.type,
-            tags=stored.entry.tags,
-            score=score,
-            scores=scores,
-            passage=excerpt(stored, passage, highlights),
-            freshness=freshness,
-            revision=stored.revision,
-        )
+
+def _hit(view: EntryView, score: float, found: _Found) -> Hit:
+    """The hit that an entry is, with an excerpt from its best passage."""
+    stored, layout, highlights = view.stored, view.layout, view.highlights
+    freshness, scores = freshness_of(stored, layout), found.scores(view.key)
+    # The passage is that of the ranking which has the entry further up.
+    if scores.by_meaning:
+        passage: Passage | None = found.semantic[view.key][0].passage
+    else:
+        passage = densest(layout, highlights) if freshness is Freshness.FRESH else None
+    return Hit(
+        kb=stored.kb,
+        id=stored.entry.id,
+        title=stored.entry.title,
+        type=stored.entry.type,
+        tags=stored.entry.tags,
+        score=score,
+        scores=scores,
+        passage=excerpt(stored, passage, highlights),
+        freshness=freshness,
+        revision=stored.revision,
+    )

@@ -15,10 +15,12 @@ from pyrite.markdown.link_targets import Named
 from pyrite.storage.embedding_protocol import Embeddings
 from pyrite.storage.queue_protocol import ClaimedRows, ClaimRequest, Queue
 from pyrite.storage.records import (
+    EntryView,
     FeedBounds,
     FileRow,
     Filters,
     JobRow,
+    Key,
     KnowledgeBase,
     LinkRow,
     Passage,
@@ -30,10 +32,12 @@ from pyrite.storage.records import (
     WordQuery,
 )
 
-__all__ = ["EVERYTHING", "ClaimRequest", "ClaimedRows", "Storage", "Watcher", "Writing"]
+__all__ = ["EVERYTHING", "NO_WORDS", "ClaimRequest", "ClaimedRows", "Storage", "Watcher", "Writing"]
 
 #: No filter at all.
 EVERYTHING = Filters()
+#: What finds nothing.
+NO_WORDS = WordQuery(())
 
 
 class Writing(Protocol):
@@ -173,10 +177,6 @@ class Storage(Queue, Embeddings, Protocol):
         """The numbers of the embeddings that serve such entries, in order."""
         ...
 
-    def layout(self, model_id: int, kb: str, entry_id: str) -> list[Passage]:
-        """An entry's passages in order; none if it is not embedded with that model."""
-        ...
-
     def passages(self, ids: Collection[int], filters: Filters = EVERYTHING) -> list[Passage]:
         """The passages of such entries that these embeddings serve, in no particular order."""
         ...
@@ -190,8 +190,16 @@ class Storage(Queue, Embeddings, Protocol):
         """
         ...
 
-    def highlights(self, kb: str, entry_id: str, query: WordQuery) -> list[tuple[int, int]]:
-        """Where in an entry's body the words are: ranges in characters, in order."""
+    def views(
+        self, keys: Sequence[Key], *, model_id: int, query: WordQuery = NO_WORDS
+    ) -> dict[Key, EntryView]:
+        """What is shown of entries that were found, of a whole page at once.
+
+        Args:
+            keys: the entries; those that are gone are left out.
+            model_id: whose passages.
+            query: the words to be highlighted.
+        """
         ...
 
     # The feed

@@ -350,6 +350,22 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryView:
+    """An entry with what is shown of it where it has been found."""
+
+    stored: StoredEntry
+    #: Its passages in order; none where it is not embedded with the model in question.
+    layout: tuple[Passage, ...]
+    #: Where the words are that were looked for: ranges in characters of the body, in order.
+    highlights: tuple[tuple[int, int], ...]
+
+    @property
+    def key(self) -> Key:
+        """Its knowledge base and id."""
+        return self.stored.kb, self.stored.entry.id
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingState:
     """What a copy of a model's vectors has to agree with."""
 

@@ -36,6 +36,7 @@ from pyrite.storage.sqlite.tables import passages as passage_sql
 from pyrite.storage.sqlite.tables import queue as queue_sql
 from pyrite.storage.sqlite.tables import queue_status as status_sql
 from pyrite.storage.sqlite.tables import tokens as token_sql
+from pyrite.storage.sqlite.tables import views as view_sql
 from pyrite.storage.sqlite.tables import words as word_sql
 from pyrite.storage.sqlite.tables import workers as worker_sql
 from pyrite.storage.sqlite.writing import SqliteWriting
@@ -292,10 +293,9 @@ class SqliteStorage:
     # Searching
 
     embedding_ids = _reads(passage_sql.embedding_ids)
-    layout = _reads(passage_sql.layout)
     passages = _reads(passage_sql.serving)
     with_words = _reads(word_sql.search)
-    highlights = _reads(word_sql.highlights)
+    views = _reads(view_sql.views)
 
     # The feed and its health
 

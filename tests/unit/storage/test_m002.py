@@ -32,7 +32,16 @@ from pyrite.storage.sqlite.migrate import applied_count, migrate
 from pyrite.storage.sqlite.migrations import MIGRATIONS
 from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.files import digest_of
-from tests.conformance.hands import POLICY, Worker, true_vectors, vector, vectors, write
+from tests.conformance.hands import (
+    POLICY,
+    Worker,
+    highlights,
+    layout,
+    true_vectors,
+    vector,
+    vectors,
+    write,
+)
 
 #: Entry, status, attempts, error, force, model, claim; the row's revision is its place, from 11.
 QUEUE = (
@@ -183,7 +192,7 @@ def test_what_was_encoded_is_still_known(storage: SqliteStorage) -> None:
     assert {state.generation for state in states} == {0}
 
     # No entry has passages before it is embedded anew; a text that is as it was costs nothing.
-    assert storage.layout(1, "kb", "done") == []
+    assert layout(storage, 1, "kb", "done") == []
     assert storage.embedding_ids(1, Filters()) == []
     worker = Worker(storage, fingerprint="print")
     assert worker.model_id == 1
@@ -211,9 +220,9 @@ def test_words_are_found_at_once(storage: SqliteStorage) -> None:
         hits = storage.with_words(WordQuery((wanted,)), limit=100)
         assert {hit.entry_id for hit in hits} == names
     start = BODY.index("café")
-    assert storage.highlights("kb", "done", WordQuery(("cafe",))) == [(start, start + 4)]
+    assert highlights(storage, "kb", "done", WordQuery(("cafe",))) == [(start, start + 4)]
     write(storage, "kb", "done", "edited")
-    assert storage.highlights("kb", "done", WordQuery(("cafe",))) == []
+    assert highlights(storage, "kb", "done", WordQuery(("cafe",))) == []
 
 
 def test_numbers_go_on_from_where_they_were(storage: SqliteStorage) -> None:

@@ -10,7 +10,15 @@ from actors.lifecycle import Status
 from pyrite.errors import ConflictError
 from pyrite.markdown.entry import Entry
 from pyrite.storage.protocol import EVERYTHING
-from pyrite.storage.records import FileRow, FileStamp, Filters, KnowledgeBase, Record, StoredEntry
+from pyrite.storage.records import (
+    FileRow,
+    FileStamp,
+    Filters,
+    Key,
+    KnowledgeBase,
+    Record,
+    StoredEntry,
+)
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables import feed, links
 from pyrite.storage.sqlite.tables.filters import condition
@@ -184,13 +192,19 @@ def _file_row(row: Sequence[Any]) -> FileRow:
 
 def entry(conn: sqlite3.Connection, kb: str, entry_id: str) -> StoredEntry | None:
     """One entry with its body."""
-    row = conn.execute(
+    return of_keys(conn, _encode([(kb, entry_id)])).get((kb, entry_id))
+
+
+def of_keys(conn: sqlite3.Connection, keys: str) -> dict[Key, StoredEntry]:
+    """Entries with their bodies, given a JSON array of pairs of knowledge base and id."""
+    rows = conn.execute(
         f"""SELECT {_COLUMNS}, e.body
-            FROM entries e JOIN embed_queue q USING (kb_name, entry_id)
-            WHERE e.kb_name = ? AND e.entry_id = ?""",
-        (kb, entry_id),
-    ).fetchone()
-    return None if row is None else _stored(row)
+            FROM json_each(?) AS k
+            CROSS JOIN entries e ON e.kb_name = k.value ->> 0 AND e.entry_id = k.value ->> 1
+            JOIN embed_queue q USING (kb_name, entry_id)""",
+        (keys,),
+    )
+    return {(row[0], row[1]): _stored(row) for row in rows}
 
 
 def entries(
