@@ -134,13 +134,17 @@ class Storage(Queue, Embeddings, Protocol):
 
         Args:
             kb: whose entries' links.
-            entry_id: only of this entry.
-            keys: only those whose targets have one of these :func:`lookup_key`s; not both.
+            entry_id: those of this entry;
+            keys: or those whose targets have one of these :func:`lookup_key`s.
         """
         ...
 
-    def names(self, kb: str) -> list[Named]:
-        """What the entries of a knowledge base are called, in no particular order."""
+    def links_after(self, kb: str, last: LinkRow | None, limit: int) -> list[LinkRow]:
+        """The links that follow one in that order, or the first of a knowledge base."""
+        ...
+
+    def names(self, kb: str, keys: Collection[str]) -> list[Named]:
+        """What entries are called that have one of these :func:`name_keys`, in no order."""
         ...
 
     # Tokens

@@ -97,6 +97,10 @@ class LinkRow:
 
     kb: str
     entry_id: str
+    #: Of the entry's file.
+    path: str
+    #: Its place among the links of the entry.
+    ordinal: int
     link: Link
 
 

@@ -192,13 +192,13 @@ class Reading:
 
         def dangling() -> LinksAnswer:
             service, names = self._link_service(), self._desk.only(kb) or self._desk.kb_names()
-            most = offset + limit + 1
-            found = [each for name in names for each in service.dangling(name, limit=most)]
-            return views.links_answer(found, [], limit, offset)
+            found = service.dangling(names, limit=limit + 1, offset=offset)
+            return views.links_answer(found, [], limit, 0)
 
         def both(about: About) -> LinksAnswer:
-            found = self._link_service().of(about.kb, about.id)
-            return views.links_answer(found.links, found.backlinks, limit, offset)
+            service = self._link_service()
+            found = service.of(about.kb, about.id, limit=limit + 1, offset=offset)
+            return views.links_answer(found.links, found.backlinks, limit, 0)
 
         if id is None:
             return await self._desk.run_sync(dangling)

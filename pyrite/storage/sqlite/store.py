@@ -140,6 +140,7 @@ class SqliteStorage:
     entries = _reads(entry_sql.entries)
     files = _reads(entry_sql.files)
     links = _reads(link_sql.links)
+    links_after = _reads(link_sql.links_after)
     names = _reads(link_sql.names)
 
     def remove_kb(self, name: str, *, now: float) -> bool:
