@@ -24,11 +24,12 @@ from pyrite.config.redaction import without_paths
 from pyrite.embedding.fallback import Fallback, WriteOutcome
 from pyrite.embedding.service import EmbeddingService
 from pyrite.errors import ConflictError, FolderMissingError, NotFoundError, PyriteError
+from pyrite.knowledge.near_ids import near_ids
 from pyrite.knowledge.service import KBService
 from pyrite.mcp import advice
 from pyrite.search.freshness import Waited, outcome_of
 from pyrite.search.service import SearchService
-from pyrite.storage.records import Filters, Key
+from pyrite.storage.records import Key
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.vault.sync import FolderSync
 
@@ -41,9 +42,6 @@ T = TypeVar("T")
 
 #: Calls that may be in threads at a time.
 _THREADS = 16
-
-#: So many ids are looked through for those near one that there is not.
-_IDS = 5000
 
 #: How often who waits for a write looks how far that is, in seconds.
 _LOOK_S = 0.02
@@ -192,8 +190,8 @@ class Desk:
         except NotFoundError as error:
             # Of the two that can be missing it is the entry, if the knowledge base is there.
             if about is not None and about.kb in self.kb_names():
-                known = self._ids(about.kb)
-                text = advice.no_such_entry(about.kb, about.id, known)
+                near = near_ids(self.storage, about.kb, about.id)
+                text = advice.no_such_entry(about.kb, about.id, near)
                 raise NotThereError(text) from error
             raise NotThereError(advice.after(error, local=self.local)) from error
         except PyriteError as error:
@@ -236,10 +234,6 @@ class Desk:
 
     def _is_there(self, about: About) -> bool:
         return self.storage.entry(about.kb, about.id) is not None
-
-    def _ids(self, kb: str) -> list[str]:
-        found = self.storage.entries(Filters(kbs=(kb,)), limit=_IDS)
-        return [stored.entry.id for stored in found]
 
     async def rest(self) -> None:
         """Give back the model's memory whenever it has not been used for long."""

@@ -121,6 +121,10 @@ class Storage(Queue, Embeddings, Protocol):
         """Entries by knowledge base and id, without their bodies."""
         ...
 
+    def ids(self, kb: str, after: str, limit: int) -> list[str]:
+        """The ids of a knowledge base's entries that follow one, in order."""
+        ...
+
     def files(self, kb: str) -> dict[str, FileRow]:
         """The files of a knowledge base as they were last read, by entry id."""
         ...

@@ -138,6 +138,7 @@ class SqliteStorage:
     kbs = _reads(entry_sql.kbs)
     entry = _reads(entry_sql.entry)
     entries = _reads(entry_sql.entries)
+    ids = _reads(entry_sql.ids)
     files = _reads(entry_sql.files)
     links = _reads(link_sql.links)
     links_after = _reads(link_sql.links_after)

@@ -164,6 +164,7 @@ def test_settling_finds_its_rows_by_key(storage: SqliteStorage, plans_of: Planne
         lambda s: s.entry("kb", "a"),
         lambda s: s.entries(Filters(kbs=("kb",)), limit=10),
         lambda s: s.entries(Filters(kbs=("kb", "other")), limit=10),
+        lambda s: s.ids("kb", "a", 10),
         lambda s: s.embeddings("kb", "a"),
         lambda s: s.views([("kb", "a"), ("kb", "b")], model_id=1),
         lambda s: s.passages([1, 2]),
@@ -180,7 +181,7 @@ def test_settling_finds_its_rows_by_key(storage: SqliteStorage, plans_of: Planne
         lambda s: s.release([]) or s.known(1, [b"x"]),
     ],
     ids=[
-        *("write", "entry", "entries", "entries of two", "embeddings", "views", "passages"),
+        *("write", "entry", "entries", "entries of two", "ids", "embeddings", "views", "passages"),
         *("passages filtered", "revision_status", "embeddings_by_id"),
         *(
             "embeddings_after",

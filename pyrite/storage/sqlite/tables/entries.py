@@ -225,6 +225,16 @@ def entries(
     return [_stored(row) for row in rows]
 
 
+def ids(conn: sqlite3.Connection, kb: str, after: str, limit: int) -> list[str]:
+    """Ids that follow one, in order."""
+    rows = conn.execute(
+        """SELECT entry_id FROM entries WHERE kb_name = ? AND entry_id > ?
+           ORDER BY entry_id LIMIT ?""",
+        (kb, after, limit),
+    )
+    return [row[0] for row in rows]
+
+
 def _stored(row: Sequence[Any]) -> StoredEntry:
     kb, entry_id, path, digest, revision, updated_at, status = row[:7]
     entry_type, title, summary, tags, fields, body = row[7:]
