@@ -1,4 +1,4 @@
-"""How fresh an answer is: what is not embedded yet, and waiting for it."""
+"""Freshness of search results: what is not embedded yet, and waiting for it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Whose present text a search by meaning may not know.
+    """How many entries a search by meaning may not know by their present text.
 
     It may know an older one, or none; or the present one, where that is only to be encoded afresh.
     """
@@ -46,7 +46,7 @@ class Pending:
 
 
 class Outcome(StrEnum):
-    """What came of waiting for a write."""
+    """The outcome of waiting for a write."""
 
     EMBEDDED = "embedded"
     #: It could not be embedded.

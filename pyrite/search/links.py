@@ -1,4 +1,4 @@
-"""What entries link to, and what links to them.
+"""Links between entries in both directions, and links that lead nowhere.
 
 Links are kept as they are written, and what they lead to is found when somebody asks: a new
 entry, a rename or a new alias counts at once. Of a page of links, only the names are read that

@@ -1,4 +1,4 @@
-"""Entries that are about the same: the nearest neighbours of an entry's own passages."""
+"""Related entries: the nearest neighbours of an entry's own passages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class RelatedHit:
 
 @dataclass(frozen=True, slots=True)
 class RelatedResult:
-    """What is related to an entry."""
+    """The answer to a request for related entries."""
 
     kb: str
     id: str
@@ -66,7 +66,7 @@ class RelatedResult:
 
 def related(
     storage: Storage,
-    neighbourhood: NearestEntries,
+    index: NearestEntries,
     key: Key,
     filters: Filters,
     limit: int = 10,
@@ -80,13 +80,13 @@ def related(
     """
     check_page(limit, 0)
     check_filters(filters)
-    model_id = neighbourhood.model.model_id
+    model_id = index.model.model_id
     view = storage.views([key], model_id=model_id).get(key)
     if view is None:
         raise NotFoundError(f"there is no entry {key[1]!r} in {key[0]!r}")
     own = storage.embeddings(*key) if view.layout else []
     vectors = [np.frombuffer(vector, "<f4").astype(np.float32) for _, vector in own]
-    near = nearest(neighbourhood, key, vectors, filters, max(limit, _POOL))
+    near = nearest(index, key, vectors, filters, max(limit, _POOL))
     scores = {other: score for other, (score, _) in near.items()}
     best = ranked(scores)[:limit]
     return RelatedResult(
@@ -98,17 +98,17 @@ def related(
 
 
 def nearest(
-    neighbourhood: NearestEntries,
+    index: NearestEntries,
     key: Key,
     vectors: Sequence[Vector],
     filters: Filters,
     entries: int,
 ) -> dict[Key, tuple[float, SimilarPassage]]:
     """The entries near to these passages of one: how near each is, and its nearest passage."""
-    if not vectors or not neighbourhood.refresh():
+    if not vectors or not index.refresh():
         return {}
     chosen = vectors[:: -(-len(vectors) // _MOST_PASSAGES)]
-    found = [neighbourhood.nearest(vector, filters, entries, besides=key) for vector in chosen]
+    found = [index.nearest(vector, filters, entries, besides=key) for vector in chosen]
     # An entry that is not among those near a passage is at best as near to it as the last one.
     floors = [min((near[0].score for near in each.values()), default=-1.0) for each in found]
     result: dict[Key, tuple[float, SimilarPassage]] = {}

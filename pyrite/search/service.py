@@ -1,4 +1,4 @@
-"""Searching by meaning and by words.
+"""Search by meaning and by words.
 
 By words, an entry is found from the moment in which its write returned. By meaning, it is
 found by its best passages once it is embedded. The two rankings are fused, and an answer says
@@ -69,7 +69,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """An answer."""
+    """The answer to a search."""
 
     query: str
     mode: Mode
@@ -84,7 +84,7 @@ class SearchResult:
 
 
 class _Found:
-    """Both rankings, best first."""
+    """The rankings by words and by meaning, best first."""
 
     def __init__(
         self, keyword: Mapping[Key, float], semantic: Mapping[Key, Sequence[SimilarPassage]]
@@ -119,7 +119,7 @@ class _Found:
 
 
 class SearchService:
-    """Searches a storage; what it has read of the vectors is kept between searches."""
+    """The search of a storage; what it has read of the vectors is kept between searches."""
 
     def __init__(
         self,
@@ -183,15 +183,15 @@ class SearchService:
         return _Found(keyword, semantic), warning
 
     def _by_meaning(self, request: SearchRequest, pool: int) -> dict[Key, list[SimilarPassage]]:
-        neighbourhood = self.neighbourhood()
+        index = self.nearest_entries()
         # Nothing to compare with is no reason to load a model.
-        if not neighbourhood.refresh():
+        if not index.refresh():
             return {}
         vector = self._encoder.encode_query(request.query)
-        require_stored(self._storage, vector, neighbourhood.model)
-        return neighbourhood.nearest(vector, request.filters, pool)
+        require_stored(self._storage, vector, index.model)
+        return index.nearest(vector, request.filters, pool)
 
-    def neighbourhood(self) -> NearestEntries:
+    def nearest_entries(self) -> NearestEntries:
         """The passages of the model in use, and the index of their vectors.
 
         Raises:

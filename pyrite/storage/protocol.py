@@ -1,4 +1,4 @@
-"""What every storage engine offers; one conformance suite holds them all to it.
+"""The storage protocol: what every engine offers, held to it by one conformance suite.
 
 Methods block and may be called from any thread. Each call is one transaction, but for
 :meth:`Storage.writing`, which makes one of everything done inside it.
@@ -61,14 +61,14 @@ class Writing(Protocol):
 
 
 class Watcher(Protocol):
-    """Notices commits, each for itself; used from one thread."""
+    """A watcher for commits, used from one thread."""
 
     def changed(self) -> bool:
         """Whether anything was committed since the last call; takes microseconds."""
         ...
 
     def close(self) -> None:
-        """Release it."""
+        """Stop watching."""
         ...
 
 
@@ -84,7 +84,7 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def watcher(self) -> Watcher:
-        """One more who looks for commits, whoever made them."""
+        """Make a new watcher for commits, whoever makes them."""
         ...
 
     def writing(self) -> AbstractContextManager[Writing]:
@@ -102,7 +102,7 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def kbs(self) -> list[KnowledgeBase]:
-        """All of them, by name."""
+        """All knowledge bases, by name."""
         ...
 
     def remove_kb(self, name: str, *, now: float) -> bool:
@@ -154,7 +154,7 @@ class Storage(Queue, Embeddings, Protocol):
     # Tokens
 
     def add_token(self, token: TokenRow) -> None:
-        """Enter a token.
+        """Store a token.
 
         Raises:
             ConflictError: another one has the name.
@@ -162,7 +162,7 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def tokens(self) -> list[TokenRow]:
-        """All of them, in order of their names."""
+        """All tokens, by name."""
         ...
 
     def revoke_token(self, name: str) -> bool:
@@ -172,11 +172,11 @@ class Storage(Queue, Embeddings, Protocol):
     # Jobs
 
     def put_job(self, job: JobRow) -> None:
-        """Enter a job, or what is new of it; the oldest of very many are forgotten."""
+        """Store a job, or its progress; the oldest of very many are forgotten."""
         ...
 
     def jobs(self) -> list[JobRow]:
-        """All that are remembered, newest first."""
+        """The jobs that are remembered, newest first."""
         ...
 
     # Searching
@@ -192,7 +192,7 @@ class Storage(Queue, Embeddings, Protocol):
     def with_words(
         self, query: WordQuery, filters: Filters = EVERYTHING, *, limit: int, offset: int = 0
     ) -> list[WordHit]:
-        """Such entries that contain what is looked for, best first; ties by knowledge base and id.
+        """The entries that contain what is looked for, best first; ties by knowledge base and id.
 
         An entry is found from the moment in which its write is committed.
         """
@@ -217,7 +217,7 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def feed_bounds(self) -> FeedBounds:
-        """Which events there are."""
+        """The numbers of the first and the last event."""
         ...
 
     def prune_events(self, keep: int) -> int:

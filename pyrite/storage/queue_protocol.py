@@ -1,4 +1,4 @@
-"""What every storage engine offers of the queue: who claims what, and what becomes of it."""
+"""The queue's part of the storage protocol: claims and their ends, workers, the right to embed."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Queue(Protocol):
         ...
 
     def workers(self) -> list[WorkerRow]:
-        """All that have not been forgotten, latest heartbeat first."""
+        """All workers, latest heartbeat first."""
         ...
 
     # The right to embed

@@ -1,4 +1,4 @@
-"""What goes into the storage and what comes out: frozen values.
+"""Records that go into the storage and come out of it: frozen values.
 
 Times are seconds since the epoch.
 """
@@ -228,7 +228,7 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """Who may do what through the server."""
+    """A token: who may do what through the server."""
 
     #: Public: it names the token, and is the first part of what the bearer shows.
     token_id: str
@@ -244,7 +244,7 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """Long work that was asked for, and how far it is."""
+    """A job: long work that was asked for, and how far it is."""
 
     job_id: str
     kind: str
@@ -268,7 +268,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The room that a database takes, in bytes."""
+    """The disk space that a database takes, in bytes."""
 
     size: int
     #: Of these, what holds nothing; it is written to before the file grows.
@@ -282,7 +282,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class FeedBounds:
-    """Which events there are: those numbered from ``first`` to ``last``."""
+    """The range of the events that there are, ``first`` and ``last`` included."""
 
     #: The oldest that is kept; ``last + 1`` where none is.
     first: int
@@ -292,7 +292,7 @@ class FeedBounds:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which entries are meant; what is empty or None leaves everything in."""
+    """Filters of entries; what is empty or None leaves everything in."""
 
     #: Of one of these knowledge bases.
     kbs: tuple[str, ...] = ()

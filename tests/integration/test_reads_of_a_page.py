@@ -50,7 +50,7 @@ def test_a_search(embedded: Product, mode: Mode) -> None:
 
 
 def test_related_entries(embedded: Product) -> None:
-    near = SearchService(embedded.storage, Words(), embedded.settings).neighbourhood()
+    near = SearchService(embedded.storage, Words(), embedded.settings).nearest_entries()
 
     def found(limit: int) -> int:
         return len(related(embedded.storage, near, (KB, "00"), EVERYTHING, limit).hits)

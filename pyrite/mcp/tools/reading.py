@@ -171,7 +171,7 @@ class Reading:
             desk = self._desk
             filters = given.filters(desk.only(kbs), type, tags, since, until, fields)
             desk.kbs.get_entry(about.kb, id)
-            near = desk.search.neighbourhood()
+            near = desk.search.nearest_entries()
             return views.related_answer(related(desk.storage, near, (about.kb, id), filters, limit))
 
         about = About(await self._desk.run_sync(lambda: self._desk.kb_named(kb)), id)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -21,7 +21,7 @@ from actors.ports import Ending, Settled
 from pyrite.storage.protocol import ClaimedRows, ClaimRequest, Watcher
 from pyrite.storage.records import Leader, Model, Space
 from pyrite.storage.sqlite import health
-from pyrite.storage.sqlite.backup import Progress, back_up, silent
+from pyrite.storage.sqlite.backup import Progress, back_up, no_progress
 from pyrite.storage.sqlite.connection import Connections
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.space import compact
@@ -29,20 +29,19 @@ from pyrite.storage.sqlite.space import space as space_of
 from pyrite.storage.sqlite.tables import embeddings as embedding_sql
 from pyrite.storage.sqlite.tables import entries as entry_sql
 from pyrite.storage.sqlite.tables import feed as feed_sql
-from pyrite.storage.sqlite.tables import jobs as job_sql
-from pyrite.storage.sqlite.tables import leadership as leader_sql
 from pyrite.storage.sqlite.tables import links as link_sql
 from pyrite.storage.sqlite.tables import passages as passage_sql
 from pyrite.storage.sqlite.tables import queue as queue_sql
 from pyrite.storage.sqlite.tables import queue_status as status_sql
-from pyrite.storage.sqlite.tables import tokens as token_sql
+from pyrite.storage.sqlite.tables import service as service_sql
 from pyrite.storage.sqlite.tables import views as view_sql
 from pyrite.storage.sqlite.tables import words as word_sql
-from pyrite.storage.sqlite.tables import workers as worker_sql
 from pyrite.storage.sqlite.writing import SqliteWriting
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+read, write = Connections.read, Connections.write
 
 #: Embeddings deleted in one transaction: a fraction of a second's work.
 _COLLECTED = 1_000
@@ -61,28 +60,16 @@ _MERGED = 200
 _PRUNED = 10_000
 
 
-def _reads(
-    query: Callable[Concatenate[sqlite3.Connection, P], R],
+def _in(
+    transaction: Callable[[Connections], AbstractContextManager[sqlite3.Connection]],
+    do: Callable[Concatenate[sqlite3.Connection, P], R],
 ) -> Callable[Concatenate[SqliteStorage, P], R]:
-    """The method that runs a query in a read transaction of its own."""
+    """The method that calls a function in a transaction of its own."""
 
-    @wraps(query)
+    @wraps(do)
     def method(self: SqliteStorage, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._db.read() as conn:
-            return query(conn, *args, **kwargs)
-
-    return method
-
-
-def _writes(
-    change: Callable[Concatenate[sqlite3.Connection, P], R],
-) -> Callable[Concatenate[SqliteStorage, P], R]:
-    """The method that makes a change in a write transaction of its own."""
-
-    @wraps(change)
-    def method(self: SqliteStorage, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        with self._db.write() as conn:
-            return change(conn, *args, **kwargs)
+        with transaction(self._db) as conn:
+            return do(conn, *args, **kwargs)
 
     return method
 
@@ -101,7 +88,7 @@ class SqliteStorage:
     def close(self) -> None:
         self._db.close()
 
-    def backup(self, target: Path, progress: Progress = silent) -> int:
+    def backup(self, target: Path, progress: Progress = no_progress) -> int:
         """Copy the database into a new file while others go on; returns its size in bytes.
 
         Args:
@@ -134,15 +121,15 @@ class SqliteStorage:
 
     # Knowledge bases and entries
 
-    add_kb = _writes(entry_sql.add_kb)
-    kbs = _reads(entry_sql.kbs)
-    entry = _reads(entry_sql.entry)
-    entries = _reads(entry_sql.entries)
-    ids = _reads(entry_sql.ids)
-    files = _reads(entry_sql.files)
-    links = _reads(link_sql.links)
-    links_after = _reads(link_sql.links_after)
-    names = _reads(link_sql.names)
+    add_kb = _in(write, entry_sql.add_kb)
+    kbs = _in(read, entry_sql.kbs)
+    entry = _in(read, entry_sql.entry)
+    entries = _in(read, entry_sql.entries)
+    ids = _in(read, entry_sql.ids)
+    files = _in(read, entry_sql.files)
+    links = _in(read, link_sql.links)
+    links_after = _in(read, link_sql.links_after)
+    names = _in(read, link_sql.names)
 
     def remove_kb(self, name: str, *, now: float) -> bool:
         """Forget a knowledge base and, where it was the larger part of all, its words as well.
@@ -212,10 +199,10 @@ class SqliteStorage:
                     events.append(queue_sql.failed_event(conn, entry, to, now=now))
         return Settled(tuple(events), tuple(lost))
 
-    renew = _writes(queue_sql.renew)
-    release = _writes(queue_sql.release)
-    rescue = _writes(queue_sql.rescue_workers)
-    retry_failed = _writes(queue_sql.retry_failed)
+    renew = _in(write, queue_sql.renew)
+    release = _in(write, queue_sql.release)
+    rescue = _in(write, queue_sql.rescue_workers)
+    retry_failed = _in(write, queue_sql.retry_failed)
 
     def reembed(self, kb: str | None, *, now: float, force: bool, other_than: int | None) -> int:
         """Queue finished entries again, in slices."""
@@ -228,33 +215,33 @@ class SqliteStorage:
             queued += len(rowids)
         return queued
 
-    counts = _reads(status_sql.counts)
-    queue_state = _reads(status_sql.queue_state)
-    failures = _reads(status_sql.failures)
-    revision_status = _reads(status_sql.of_revision)
+    counts = _in(read, status_sql.counts)
+    queue_state = _in(read, status_sql.queue_state)
+    failures = _in(read, status_sql.failures)
+    revision_status = _in(read, status_sql.of_revision)
 
     # Workers, the right to embed, tokens and jobs
 
-    beat = _writes(worker_sql.beat)
-    retire = _writes(worker_sql.retire)
-    workers = _reads(worker_sql.workers)
+    beat = _in(write, service_sql.beat)
+    retire = _in(write, service_sql.retire)
+    workers = _in(read, service_sql.workers)
 
     def lead(self, candidate: Leader, *, dead: Collection[str] = ()) -> Leader:
         """Take the right to embed, or renew it; who does not get it writes nothing."""
         with self._db.read() as conn:
-            found = leader_sql.after(leader_sql.leader(conn), candidate, dead)
+            found = service_sql.leader_after(service_sql.leader(conn), candidate, dead)
         if found.worker_id != candidate.worker_id:
             return found
         with self._db.write() as conn:
-            return leader_sql.lead(conn, candidate, dead)
+            return service_sql.lead(conn, candidate, dead)
 
-    resign = _writes(leader_sql.resign)
-    leader = _reads(leader_sql.leader)
-    add_token = _writes(token_sql.add)
-    tokens = _reads(token_sql.tokens)
-    revoke_token = _writes(token_sql.revoke)
-    put_job = _writes(job_sql.put)
-    jobs = _reads(job_sql.jobs)
+    resign = _in(write, service_sql.resign)
+    leader = _in(read, service_sql.leader)
+    add_token = _in(write, service_sql.add_token)
+    tokens = _in(read, service_sql.tokens)
+    revoke_token = _in(write, service_sql.revoke_token)
+    put_job = _in(write, service_sql.put_job)
+    jobs = _in(read, service_sql.jobs)
 
     # Embeddings
 
@@ -267,14 +254,14 @@ class SqliteStorage:
         with self._db.write() as conn:
             return embedding_sql.add_model(conn, fingerprint, name)
 
-    models = _reads(embedding_sql.models)
-    known = _reads(embedding_sql.known)
-    embeddings = _reads(passage_sql.of_entry)
-    embedding_state = _reads(embedding_sql.state)
-    embeddings_after = _reads(embedding_sql.after)
-    embeddings_by_id = _reads(embedding_sql.by_id)
-    cached = _reads(embedding_sql.cached)
-    add_cached = _writes(embedding_sql.add_cached)
+    models = _in(read, embedding_sql.models)
+    known = _in(read, embedding_sql.known)
+    embeddings = _in(read, passage_sql.of_entry)
+    embedding_state = _in(read, embedding_sql.state)
+    embeddings_after = _in(read, embedding_sql.after)
+    embeddings_by_id = _in(read, embedding_sql.by_id)
+    cached = _in(read, embedding_sql.cached)
+    add_cached = _in(write, embedding_sql.add_cached)
 
     def collect_unused(self, *, now: float, unused_s: float, every_s: float = 0.0) -> int:
         """Delete embeddings that have long been unused, in slices."""
@@ -294,15 +281,15 @@ class SqliteStorage:
 
     # Searching
 
-    embedding_ids = _reads(passage_sql.embedding_ids)
-    passages = _reads(passage_sql.serving)
-    with_words = _reads(word_sql.search)
-    views = _reads(view_sql.views)
+    embedding_ids = _in(read, passage_sql.embedding_ids)
+    passages = _in(read, passage_sql.serving)
+    with_words = _in(read, word_sql.search)
+    views = _in(read, view_sql.views)
 
     # The feed and its health
 
-    events = _reads(feed_sql.events)
-    feed_bounds = _reads(feed_sql.bounds)
+    events = _in(read, feed_sql.events)
+    feed_bounds = _in(read, feed_sql.bounds)
 
     def prune_events(self, keep: int) -> int:
         """Delete all but the newest events, in slices: a large import leaves a million."""
@@ -323,4 +310,4 @@ class SqliteStorage:
             found["words that are not those of the entries"] = disagreement
         return found
 
-    space = _reads(space_of)
+    space = _in(read, space_of)

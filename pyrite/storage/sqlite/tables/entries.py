@@ -53,7 +53,7 @@ _ENQUEUE = """
         lease_expires_at = NULL, finished_at = NULL
 """
 
-_THERE = """
+_EXISTING = """
     SELECT entry_id FROM entries
     WHERE kb_name = ? AND entry_id IN (SELECT value FROM json_each(?))
 """
@@ -70,7 +70,7 @@ def upsert(
     """Write entries with their links, their queue rows, and the events that tell of it."""
     if not records:
         return []
-    there = _there(conn, records)
+    there = _existing(conn, records)
     last: int = conn.execute(_NEXT_REVISIONS, (len(records),)).fetchone()[0]
     revisions = list(range(last - len(records) + 1, last + 1))
     conn.executemany(
@@ -85,11 +85,11 @@ def upsert(
         ),
     )
     links.replace(conn, records, there)
-    feed.append_bare(conn, _told(records, revisions, there, now))
+    feed.append_bare(conn, _events(records, revisions, there, now))
     return revisions
 
 
-def _there(conn: sqlite3.Connection, records: Iterable[Record]) -> set[tuple[str, str]]:
+def _existing(conn: sqlite3.Connection, records: Iterable[Record]) -> set[tuple[str, str]]:
     """Which of the entries there are before they are written."""
     given: dict[str, list[str]] = {}
     for record in records:
@@ -97,11 +97,11 @@ def _there(conn: sqlite3.Connection, records: Iterable[Record]) -> set[tuple[str
     return {
         (kb, entry_id)
         for kb, ids in given.items()
-        for (entry_id,) in conn.execute(_THERE, (kb, _encode(ids)))
+        for (entry_id,) in conn.execute(_EXISTING, (kb, _encode(ids)))
     }
 
 
-def _told(
+def _events(
     records: Sequence[Record], revisions: Sequence[int], there: set[tuple[str, str]], now: float
 ) -> Iterator[tuple[str, str, str, int, float]]:
     """The event of each write, given which entries there were; notes those it tells of."""
