@@ -101,7 +101,7 @@ def outcome_of(status: Status | None, waited_s: float, timeout_s: float) -> Outc
 
 def wait(
     storage: Storage,
-    model_id: int,
+    model_id: Callable[[], int],
     revision: int,
     timeout_s: float,
     *,
@@ -110,13 +110,21 @@ def wait(
 ) -> Waited:
     """Wait until a write can be found by a model's meaning, or never will be, or time is over.
 
+    Args:
+        storage: where the write is.
+        model_id: the model in use; it may become known only while somebody waits.
+        revision: the write.
+        timeout_s: how long to wait.
+        now: a clock, in seconds.
+        pause: lets so many seconds pass.
+
     Raises:
         NotFoundError: there has been no such write.
     """
     check_revision(revision)
     started = now()
     while True:
-        status = storage.revision_status(revision, model_id)
+        status = storage.revision_status(revision, model_id())
         waited = now() - started
         outcome = outcome_of(status, waited, timeout_s)
         if outcome is not None:

@@ -146,7 +146,7 @@ class SearchService:
         request.check()
         waited = None
         if request.wait_for is not None and request.mode is not Mode.KEYWORD:
-            waited = wait(self._storage, self.model_id, request.wait_for, request.timeout_s)
+            waited = wait(self._storage, lambda: self.model_id, request.wait_for, request.timeout_s)
         words = words_of(request.query)
         found, warning = self._find(request, words)
         scores = found.ordered(request.mode)

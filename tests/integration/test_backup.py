@@ -255,7 +255,9 @@ def test_compacting_stops_at_ctrl_c_and_leaves_all_as_it_was(
         raise KeyboardInterrupt
 
     interruptible = space._interruptible
-    monkeypatch.setattr(space, "_interruptible", lambda conn, tell: interruptible(conn, interrupted))
+    monkeypatch.setattr(
+        space, "_interruptible", lambda conn, tell: interruptible(conn, interrupted)
+    )
     before = sparse.storage.space()
     with pytest.raises(KeyboardInterrupt):
         sparse.storage.compact()

@@ -70,5 +70,5 @@ def test_whoever_waits_for_it_waits_on(changed: Product) -> None:
     revision = changed.entry("a").revision
     search = SearchService(changed.storage, Words("another"), changed.settings)
 
-    outcome = wait(changed.storage, search.model_id, revision, timeout_s=0.0).outcome
+    outcome = wait(changed.storage, lambda: search.model_id, revision, timeout_s=0.0).outcome
     assert outcome is Outcome.TIMED_OUT

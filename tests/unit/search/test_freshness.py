@@ -43,7 +43,7 @@ class Clock:
 def waited(*statuses: Status | None, timeout_s: float = 1.0) -> tuple[Waited, Queue, Clock]:
     queue = Queue(chain(statuses, repeat(statuses[-1])))
     clock = Clock()
-    result = wait(queue, 1, 7, timeout_s, now=clock, pause=clock.pause)  # type: ignore[arg-type]
+    result = wait(queue, lambda: 1, 7, timeout_s, now=clock, pause=clock.pause)  # type: ignore[arg-type]
     return result, queue, clock
 
 
@@ -89,4 +89,4 @@ def test_what_ends_at_the_last_moment_has_ended() -> None:
 @pytest.mark.parametrize("revision", [2**63, 10**30, -(2**70)])
 def test_no_write_has_a_number_that_no_database_holds(revision: int) -> None:
     with pytest.raises(NotFoundError, match=f"there is no revision {revision}"):
-        wait(Queue(repeat(Status.DONE)), 1, revision, 1.0)  # type: ignore[arg-type]
+        wait(Queue(repeat(Status.DONE)), lambda: 1, revision, 1.0)  # type: ignore[arg-type]
