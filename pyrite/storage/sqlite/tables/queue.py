@@ -8,7 +8,7 @@ either has moved on.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from actors.lifecycle import (
     LeaseExpired,
@@ -133,7 +133,7 @@ def _take(conn: sqlite3.Connection, request: ClaimRequest, candidates: str) -> l
 
 def read_claimed(
     conn: sqlite3.Connection, rowids: Collection[int], worker_id: str
-) -> Iterator[DueEntry]:
+) -> list[DueEntry]:
     """The texts of claims, most urgent first; one that has been lost since is left out."""
     rows = conn.execute(
         """SELECT q.kb_name, q.entry_id, e.title, e.summary, e.body, q.revision,
@@ -143,12 +143,7 @@ def read_claimed(
            ORDER BY q.priority, q.queued_at, q.rowid""",
         (json.dumps(list(rowids)), worker_id),
     )
-    for *columns, renew_through in rows:
-        kb, entry_id, title, summary, body, revision, token, attempt, queued_at, priority = columns
-        yield DueEntry(
-            *(kb, entry_id, title, summary, body),
-            *(revision, token, attempt, queued_at, priority, renew_through),
-        )
+    return [DueEntry(*row) for row in rows]
 
 
 def finish(
