@@ -145,7 +145,7 @@ async def test_what_is_left_to_a_drain_at_its_end_is_embedded_by_it(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(product, 1)
-    close, late = worker._close, iter(["late", "later"])
+    close, late = worker_module._close, iter(["late", "later"])
 
     async def close_late(queue: WorkerQueue) -> None:
         for title in late:
