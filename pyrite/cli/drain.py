@@ -292,8 +292,8 @@ class _Drain:
 
     def _look(self) -> tuple[QueueCounts, int]:
         """How many entries stand where, and how long the texts are that still wait."""
-        storage = self._app.storage
-        return storage.counts(self._kb), storage.unfinished_characters(self._kb)
+        state = self._app.embedding.queue_state(self._kb)
+        return state.counts, state.unfinished_characters
 
 
 def drain(app: App, kb: str | None, *, quiet: bool, here: bool = False) -> Drained:

@@ -209,8 +209,9 @@ def open_queue(
         unused_s=settings.unused_days * DAY_S,
         kb=kb,
     )
-    others = [each.model_id for each in storage.models() if each.model_id != model.model_id]
-    if others and storage.outdated(others, kb):
+    # In this order: another worker may finish entries in between.
+    done = storage.counts(kb).done
+    if storage.counts(kb, model_id=model.model_id).done < done:
         storage.reembed(kb, now=clock(), force=False, other_than=model.model_id)
     queue = WorkerQueue(storage, encoder, model, me or identity(), options, clock, observer)
     queue.open()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pyrite.config.redaction import without_paths
@@ -14,7 +14,15 @@ from pyrite.embedding.process import is_dead
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import NotFoundError
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import Failure, LastError, QueueCounts, StoredEntry, WorkerRow
+from pyrite.storage.records import (
+    NO_MODEL,
+    Failure,
+    LastError,
+    QueueCounts,
+    QueueState,
+    StoredEntry,
+    WorkerRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +87,12 @@ def coverage(counts: QueueCounts) -> float:
     return counts.done * 10_000 // counts.total / 10_000 if counts.total else 1.0
 
 
-def present_counts(storage: Storage, others: Collection[int], kb: str | None) -> QueueCounts:
-    """The queue's counts, where what other models embedded still has to be embedded.
+def model_in_use(storage: Storage, name: str) -> int:
+    """The number of the model of that name, the latest of several; `NO_MODEL` where it is new.
 
-    The queue itself learns that the model has changed from the next worker that starts.
+    The fingerprint would tell them apart, but finding it out may take reading the model's files.
     """
-    counts = storage.counts(kb)
-    outdated = storage.outdated(others, kb) if others else 0
-    return replace(counts, pending=counts.pending + outdated, done=counts.done - outdated)
+    return max((m.model_id for m in storage.models() if m.name == name), default=NO_MODEL)
 
 
 class EmbeddingService:
@@ -101,16 +107,15 @@ class EmbeddingService:
 
     def status(self, kb: str | None = None) -> EmbedStatus:
         """The queue's state, of everything or of one knowledge base."""
-        counts = self.counts(kb)
-        oldest = self._storage.oldest_pending(kb) if counts.pending else None
+        state = self.queue_state(kb)
+        oldest, waiting = state.oldest_pending, state.unfinished_characters
         worker = self._worker(kb)
         rate = 0.0 if worker is None else worker.characters_per_s
-        waiting = self._storage.unfinished_characters(kb)
         return EmbedStatus(
-            counts=counts,
-            last_error=self._storage.last_error(kb),
+            counts=state.counts,
+            last_error=state.last_error,
             oldest_pending_age_s=None if oldest is None else max(0.0, self._clock() - oldest),
-            coverage=coverage(counts),
+            coverage=coverage(state.counts),
             model=self._settings.model,
             worker=worker,
             time_left_s=waiting / rate if waiting and rate else None,
@@ -147,9 +152,16 @@ class EmbeddingService:
         ]
 
     def counts(self, kb: str | None = None) -> QueueCounts:
-        """How many entries stand where, of everything or of one knowledge base."""
-        others = [m.model_id for m in self._storage.models() if m.name != self._settings.model]
-        return present_counts(self._storage, others, kb)
+        """How many entries stand where with the model in use: the count that people see."""
+        return self._storage.counts(kb, model_id=self._model_in_use())
+
+    def queue_state(self, kb: str | None = None) -> QueueState:
+        """The same, with how long what waits is, since when, and the newest error."""
+        kbs = () if kb is None else (kb,)
+        return self._storage.queue_state(kbs, model_id=self._model_in_use())
+
+    def _model_in_use(self) -> int:
+        return model_in_use(self._storage, self._settings.model)
 
     def failures(self, kb: str | None = None, limit: int | None = None) -> list[Failure]:
         """Entries that could not be embedded, newest first."""

@@ -1,4 +1,4 @@
-"""Writing many new entries: as durable as one at a time, with far fewer transactions.
+"""Bulk creation of entries: as durable as one at a time, with far fewer transactions.
 
 The files of a batch are made complete on disk first, under hidden names and with no lock held;
 then one transaction gives them their places and indexes and queues them all.
@@ -91,7 +91,7 @@ class _Batch:
         self._waiting: dict[int, tuple[NewFile, Content, PreparedFile]] = {}
 
     def create(self, drafts: Sequence[Draft | Verbatim]) -> list[Creation]:
-        """Do it all; returns what became of each."""
+        """Create the entries; returns what became of each."""
         with ExitStack() as files:
             for number, draft in enumerate(drafts):
                 self._prepare(number, draft, files)
@@ -105,7 +105,7 @@ class _Batch:
 
     def _prepare(self, number: int, draft: Draft | Verbatim, files: ExitStack) -> None:
         """Write an entry's file under a hidden name, if it can be one."""
-        with self._fate_of(number, draft.id):
+        with self._noting_failure(number, draft.id):
             new = new_file(self._root, draft, self._max_bytes)
             with writing_to(new.path):
                 prepared = files.enter_context(prepare(new.path, new.raw))
@@ -117,7 +117,7 @@ class _Batch:
         now = self._clock()
         with self._storage.writing() as writing:
             for number, (new, content, prepared) in self._waiting.items():
-                with self._fate_of(number, new.id):
+                with self._noting_failure(number, new.id):
                     if writing.file(self._kb, new.id) is not None:
                         raise already_there(self._kb, new.id)
                     with writing_to(new.path):
@@ -129,7 +129,7 @@ class _Batch:
         return records
 
     @contextmanager
-    def _fate_of(self, number: int, entry_id: str | None) -> Iterator[None]:
+    def _noting_failure(self, number: int, entry_id: str | None) -> Iterator[None]:
         """Note why an entry was not created; the others go on."""
         try:
             yield

@@ -1,4 +1,4 @@
-"""Giving entries away: as the files that they are, or as lines of JSON."""
+"""Export of entries, as the files that they are or as lines of JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ExportResult:
 
 
 class Exporter:
-    """Exports the entries of one knowledge base that filters let through."""
+    """An export of the entries of one knowledge base that filters let through."""
 
     def __init__(
         self, storage: Storage, kbs: KBService, settings: Settings, kb: str, filters: Filters

@@ -10,7 +10,7 @@ from pyrite.storage.records import Filters
 
 
 def check_filters(filters: Filters) -> None:
-    """Refuse days that there are not, fields with a filter of their own, and what is no text.
+    """Refuse days that do not exist, fields with a filter of their own, and text that is not valid.
 
     Raises:
         InvalidQueryError: the message says what to write instead.
@@ -43,7 +43,7 @@ def _is_day(text: str) -> bool:
 
 
 def check_text(what: str, text: str) -> None:
-    """Refuse half characters, which come of bytes that are no UTF-8."""
+    """Refuse lone surrogates, which come of bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

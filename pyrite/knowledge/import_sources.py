@@ -1,4 +1,4 @@
-"""Where entries may be imported from: folders of Markdown, Obsidian vaults, lines of JSON."""
+"""Sources of an import: folders of Markdown, Obsidian vaults, lines of JSON."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class Source(Protocol):
 
 
 def format_of(source: Path) -> Format:
-    """What a collection looks like.
+    """Guess the format of a collection.
 
     Raises:
-        InvalidEntryError: like nothing that can be imported.
+        InvalidEntryError: it looks like nothing that can be imported.
     """
     if source.is_dir():
         return Format.OBSIDIAN if (source / obsidian.SETTINGS).is_dir() else Format.MARKDOWN

@@ -1,4 +1,4 @@
-"""Taking in collections that were made elsewhere.
+"""Import of collections that were made elsewhere.
 
 Entries are written in batches, each durable before the next one begins, and what is there
 already in the same words is passed over: an import that was broken off goes on when it is
@@ -62,7 +62,7 @@ class ImportResult:
 
 
 class Importer:
-    """Imports one collection into one knowledge base."""
+    """An import of one collection into one knowledge base."""
 
     def __init__(
         self, storage: Storage, kbs: KBService, sync: FolderSync, kb: str, on_conflict: OnConflict
@@ -79,7 +79,7 @@ class Importer:
         self._seen: dict[str, str] = {}
 
     def run(self, source: Source, *, dry_run: bool = False, progress: Progress) -> ImportResult:
-        """Import it all.
+        """Import the collection.
 
         Args:
             source: the collection.
@@ -122,13 +122,13 @@ class Importer:
         total, done = source.total, 0
         found = source.read()
         while batch := list(islice(found, _BATCH)):
-            self._take(batch, write=write)
+            self._import_batch(batch, write=write)
             done += len(batch)
             progress(done, max(total, done))
         self.result.ignored = dict(source.ignored)
 
-    def _take(self, batch: list[Incoming | UnreadableFileError], *, write: bool) -> None:
-        """Deal with some of the source."""
+    def _import_batch(self, batch: list[Incoming | UnreadableFileError], *, write: bool) -> None:
+        """Import a batch of the source."""
         new: list[Incoming] = []
         for each in batch:
             if isinstance(each, UnreadableFileError):

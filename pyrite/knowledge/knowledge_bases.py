@@ -1,4 +1,4 @@
-"""Which folders are knowledge bases."""
+"""Registration of folders as knowledge bases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits that say what an entry is to be, rather than what to change; pure.
+"""Edits made from a whole entry (PUT) or a JSON merge patch (PATCH); pure functions.
 
 Either becomes an :class:`Edit`, so that what an entry has already keeps its bytes in the file:
 comments, order and quoting of the front matter included.

@@ -84,8 +84,25 @@ def keys_of(named: Named) -> set[str]:
     return {lookup_key(name) for name in (named.id, named.title, *named.aliases)}
 
 
+def name_keys(named: Named) -> set[str]:
+    """The keys of an entry's names, under which :class:`EntryNames` keeps it."""
+    return {lookup_key(named.id), *map(key_of, (named.title, *named.aliases))}
+
+
+def wanted_keys(link: Link, source: str) -> set[str]:
+    """The keys under which :meth:`EntryNames.resolve` looks for what a link means.
+
+    No other entry has a part in the answer than those of which one of these is a
+    :func:`name_keys`.
+    """
+    name = entry_id(link.target)
+    path = name.strip("/")
+    ids = joined(source.rpartition("/")[0], name), joined("", name), path
+    return {*map(lookup_key, filter(None, ids)), *map(key_of, (name, link.target, path))}
+
+
 class EntryNames:
-    """The names of a knowledge base's entries."""
+    """The names of entries: all of a knowledge base, or those that links may mean."""
 
     def __init__(self, entries: Iterable[Named]) -> None:
         self._ids: set[str] = set()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from pydantic import ValidationError
 
 from pyrite import errors
 
-#: Names and ids told in one sentence, at most.
+#: Faults told in one sentence, at most.
 _NAMED = 5
-
-#: How alike two ids have to be, from 0 to 1, for one to be told in place of the other.
-_ALIKE = 0.5
 
 #: Knowledge bases told, at most.
 _MANY = 20
@@ -59,21 +55,11 @@ def _there_are(names: Sequence[str]) -> str:
     return f"there are: {', '.join(names[:_MANY])}{more}"
 
 
-def no_such_entry(kb: str, entry_id: str, known: Sequence[str]) -> str:
-    """What to say of an entry that there is not."""
-    near = near_ids(entry_id, known)
+def no_such_entry(kb: str, entry_id: str, near: Sequence[str]) -> str:
+    """What to say of an entry that there is not, given ids that may have been meant."""
     if near:
         return f"there is no entry {entry_id!r} in {kb!r}; near it: {', '.join(near)}"
     return f"there is no entry {entry_id!r} in {kb!r}; search or entry_list finds those there are"
-
-
-def near_ids(entry_id: str, known: Sequence[str]) -> list[str]:
-    """Ids that may have been meant: of the same last part first, then those spelled alike."""
-    name = entry_id.rpartition("/")[2].removesuffix(".md").lower()
-    same = [each for each in known if each.rpartition("/")[2].lower() == name]
-    folded = {each.lower(): each for each in known}
-    alike = get_close_matches(entry_id.removesuffix(".md").lower(), folded, _NAMED, _ALIKE)
-    return list(dict.fromkeys([*same, *(folded[each] for each in alike)]))[:_NAMED]
 
 
 def there_already(kb: str, entry_id: str) -> str:

@@ -23,21 +23,19 @@ from pyrite.config.redaction import without_paths
 from pyrite.config.settings import Settings
 from pyrite.embedding.fallback import Fallback, WriteOutcome
 from pyrite.errors import ConflictError, FolderMissingError, NotFoundError, PyriteError
+from pyrite.knowledge.near_ids import near_ids
 from pyrite.mcp import advice
 from pyrite.search.freshness import Waited
 from pyrite.search.waiting import wait_alone
 from pyrite.services.services import Services
 from pyrite.services.threads import Threads
-from pyrite.storage.records import Filters, Key
+from pyrite.storage.records import Key
 from pyrite.storage.sqlite.driver import sqlite3
 
 T = TypeVar("T")
 
 #: Waits for a write of a revision until it can be found by meaning, or for so many seconds.
 Wait = Callable[[int, float], Awaitable[Waited]]
-
-#: So many ids are looked through for those near one that there is not.
-_IDS = 5000
 
 #: However short the rest, the model is given back no more often than this, in seconds.
 _SHORTEST_REST_S = 1.0
@@ -209,7 +207,11 @@ class ToolExecutor:
         if isinstance(error, NotFoundError) and not isinstance(error, FolderMissingError):
             # Of the two that can be missing it is the entry, if the knowledge base is there.
             if about is not None and about.kb in self.kb_names():
-                return NotThereError(advice.no_such_entry(about.kb, about.id, self._ids(about.kb)))
+                return NotThereError(
+                    advice.no_such_entry(
+                        about.kb, about.id, near_ids(self.storage, about.kb, about.id)
+                    )
+                )
             return NotThereError(advice.after(error, local=self.local))
         if type(error) is ConflictError and about is not None and self._is_there(about):
             return ToolError(advice.there_already(about.kb, about.id))
@@ -246,10 +248,6 @@ class ToolExecutor:
 
     def _is_there(self, about: About) -> bool:
         return self.storage.entry(about.kb, about.id) is not None
-
-    def _ids(self, kb: str) -> list[str]:
-        found = self.storage.entries(Filters(kbs=(kb,)), limit=_IDS)
-        return [stored.entry.id for stored in found]
 
     async def rest(self) -> None:
         """Give back the model's memory whenever it has not been used for long."""

@@ -1,4 +1,4 @@
-"""What is shown of an entry that was found: its best passage, cut to a line or two."""
+"""Excerpts: the best passage of an entry that was found, cut to a line or two."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def on_one_line(
 
 
 def clean(text: str) -> str:
-    """The text without the marks that are used here."""
+    """The text without the control characters that mark highlights here."""
     return text.replace(_ON, " ").replace(_OFF, " ")
 
 

@@ -1,4 +1,4 @@
-"""How fresh an answer is: what is not embedded yet, and what came of waiting."""
+"""Freshness of search results: what is not embedded yet, and waiting for it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pyrite.embedding.service import present_counts
 from pyrite.errors import NotFoundError
 
 if TYPE_CHECKING:
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import Model, Passage, StoredEntry
+    from pyrite.storage.records import Passage, StoredEntry
 
 #: No database has larger numbers.
 _MOST_REVISION = 2**63 - 1
@@ -30,7 +29,7 @@ class Freshness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Whose present text a search by meaning may not know.
+    """How many entries a search by meaning may not know by their present text.
 
     It may know an older one, or none; or the present one, where that is only to be encoded afresh.
     """
@@ -42,7 +41,7 @@ class Pending:
 
 
 class Outcome(StrEnum):
-    """What came of waiting for a write."""
+    """The outcome of waiting for a write."""
 
     EMBEDDED = "embedded"
     #: It could not be embedded.
@@ -70,21 +69,13 @@ def freshness_of(stored: StoredEntry, layout: Sequence[Passage]) -> Freshness:
 
 
 def pending(
-    storage: Storage, model: Model | None, kbs: Collection[str], clock: Callable[[], float]
+    storage: Storage, model_id: int, kbs: Collection[str], clock: Callable[[], float]
 ) -> Pending:
     """What is not embedded with a model, in some knowledge bases or, without names, in all."""
-    others = [each.model_id for each in storage.models() if each != model]
-    waiting = failed = 0
-    oldest: list[float] = []
-    scopes: Collection[str | None] = set(kbs) or (None,)
-    for kb in scopes:
-        counts = present_counts(storage, others, kb)
-        waiting += counts.unfinished
-        failed += counts.failed
-        since = storage.oldest_pending(kb) if counts.pending else None
-        oldest += [] if since is None else [since]
-    age = max(0.0, clock() - min(oldest)) if oldest else None
-    return Pending(waiting, failed, age)
+    state = storage.queue_state(kbs, model_id=model_id)
+    since = state.oldest_pending
+    age = None if since is None else max(0.0, clock() - since)
+    return Pending(state.counts.unfinished, state.counts.failed, age)
 
 
 def check_revision(revision: int) -> None:

@@ -1,4 +1,4 @@
-"""What a person types, as something to search for."""
+"""Search requests: the words of a query, the modes, and the limits of a page."""
 
 from __future__ import annotations
 

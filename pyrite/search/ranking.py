@@ -1,4 +1,4 @@
-"""Putting rankings together: pure functions over scores.
+"""Fusion of rankings: pure functions over scores.
 
 Rankings by words and by meaning have scores of different kinds. Reciprocal rank fusion
 (Cormack, Clarke and Buettcher, SIGIR 2009) looks at the places alone: an entry scores the sum,

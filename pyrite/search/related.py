@@ -1,4 +1,4 @@
-"""Entries that are about the same: the nearest neighbours of an entry's own passages."""
+"""Related entries: the nearest neighbours of an entry's own passages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pyrite.errors import NotFoundError
 from pyrite.knowledge.filters import check_filters
 from pyrite.search.excerpts import Excerpt, excerpt
 from pyrite.search.freshness import Freshness, Pending, freshness_of, pending
+from pyrite.search.pages import views
 from pyrite.search.query import check_page
 from pyrite.search.ranking import ranked
 from pyrite.storage.records import Key
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from actors.messages import Vector
     from pyrite.neighbours.entries import NearestEntries, SimilarPassage
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import Filters
+    from pyrite.storage.records import EntryView, Filters
 
 #: Two entries are as near as these many of their passages are on average: one boilerplate
 #: passage in common does not make them related.
@@ -53,7 +54,7 @@ class RelatedHit:
 
 @dataclass(frozen=True, slots=True)
 class RelatedResult:
-    """What is related to an entry."""
+    """The answer to a request for related entries."""
 
     kb: str
     id: str
@@ -65,7 +66,7 @@ class RelatedResult:
 
 def related(
     storage: Storage,
-    neighbourhood: NearestEntries,
+    index: NearestEntries,
     key: Key,
     filters: Filters,
     limit: int = 10,
@@ -79,38 +80,35 @@ def related(
     """
     check_page(limit, 0)
     check_filters(filters)
-    stored = storage.entry(*key)
-    if stored is None:
+    model_id = index.model.model_id
+    view = storage.views([key], model_id=model_id).get(key)
+    if view is None:
         raise NotFoundError(f"there is no entry {key[1]!r} in {key[0]!r}")
-    model_id = neighbourhood.model.model_id
-    own = storage.embeddings(*key) if storage.layout(model_id, *key) else []
+    own = storage.embeddings(*key) if view.layout else []
     vectors = [np.frombuffer(vector, "<f4").astype(np.float32) for _, vector in own]
-    near = nearest(neighbourhood, key, vectors, filters, max(limit, _POOL))
+    near = nearest(index, key, vectors, filters, max(limit, _POOL))
     scores = {other: score for other, (score, _) in near.items()}
-    hits = (
-        _hit(storage, model_id, other, scores[other], near[other][1])
-        for other in ranked(scores)[:limit]
-    )
+    best = ranked(scores)[:limit]
     return RelatedResult(
         *key,
-        freshness_of(stored, [passage for passage, _ in own]),
-        tuple(hit for hit in hits if hit is not None),
-        pending(storage, neighbourhood.model, filters.kbs, clock),
+        freshness_of(view.stored, [passage for passage, _ in own]),
+        tuple(_hit(view, *near[view.key]) for view in views(storage, best, model_id)),
+        pending(storage, model_id, filters.kbs, clock),
     )
 
 
 def nearest(
-    neighbourhood: NearestEntries,
+    index: NearestEntries,
     key: Key,
     vectors: Sequence[Vector],
     filters: Filters,
     entries: int,
 ) -> dict[Key, tuple[float, SimilarPassage]]:
     """The entries near to these passages of one: how near each is, and its nearest passage."""
-    if not vectors or not neighbourhood.refresh():
+    if not vectors or not index.refresh():
         return {}
     chosen = vectors[:: -(-len(vectors) // _MOST_PASSAGES)]
-    found = [neighbourhood.nearest(vector, filters, entries, besides=key) for vector in chosen]
+    found = [index.nearest(vector, filters, entries, besides=key) for vector in chosen]
     # An entry that is not among those near a passage is at best as near to it as the last one.
     floors = [min((near[0].score for near in each.values()), default=-1.0) for each in found]
     result: dict[Key, tuple[float, SimilarPassage]] = {}
@@ -125,17 +123,14 @@ def nearest(
     return result
 
 
-def _hit(
-    storage: Storage, model_id: int, key: Key, score: float, near: SimilarPassage
-) -> RelatedHit | None:
-    """The hit, or None if the entry has been deleted since."""
-    stored = storage.entry(*key)
-    if stored is None:
-        return None
+def _hit(view: EntryView, score: float, near: SimilarPassage) -> RelatedHit:
+    """The hit that an entry is, with an excerpt from its nearest passage."""
+    stored = view.stored
     return RelatedHit(
-        *key,
+        stored.kb,
+        stored.entry.id,
         stored.entry.title,
         score,
         excerpt(stored, near.passage, []),
-        freshness_of(stored, storage.layout(model_id, *key)),
+        freshness_of(stored, view.layout),
     )

@@ -1,4 +1,4 @@
-"""Searching by meaning and by words.
+"""Search by meaning and by words.
 
 By words, an entry is found from the moment in which its write returned. By meaning, it is
 found by its best passages once it is embedded. The two rankings are fused, and an answer says
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pyrite.embedding.service import model_in_use
 from pyrite.errors import ModelError
 from pyrite.neighbours.dimension import require_stored
 from pyrite.search.excerpts import Excerpt, densest, excerpt
 from pyrite.search.freshness import Freshness, Pending, Waited, freshness_of, pending
+from pyrite.search.pages import views
 from pyrite.search.query import Mode, SearchRequest, words_of
 from pyrite.search.ranking import POOL, fused, places, ranked
 from pyrite.storage.records import Key
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pyrite.encoders.protocol import QueryEncoder
     from pyrite.neighbours.entries import NearestEntries, SimilarPassage
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import Model, Passage, WordQuery
+    from pyrite.storage.records import EntryView, Passage, WordQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """An answer."""
+    """The answer to a search."""
 
     query: str
     mode: Mode
@@ -84,7 +86,7 @@ class SearchResult:
 
 
 class _Found:
-    """Both rankings, best first."""
+    """The rankings by words and by meaning, best first."""
 
     def __init__(
         self, keyword: Mapping[Key, float], semantic: Mapping[Key, Sequence[SimilarPassage]]
@@ -119,7 +121,7 @@ class _Found:
 
 
 class SearchService:
-    """Searches a storage; what it has read of the vectors is kept between searches."""
+    """The search of a storage; what it has read of the vectors is kept between searches."""
 
     def __init__(
         self,
@@ -151,13 +153,14 @@ class SearchService:
         found, warning = self._find(request, words)
         scores = found.ordered(request.mode)
         page = list(scores)[request.offset : request.offset + request.limit]
-        hits = (self._hit(key, scores[key], found, words) for key in page)
+        model_id = self.model_id
+        shown = views(self._storage, page, model_id, words)
         return SearchResult(
             query=request.query,
             mode=request.mode,
-            hits=tuple(hit for hit in hits if hit is not None),
+            hits=tuple(_hit(view, scores[view.key], found) for view in shown),
             more=len(scores) > request.offset + request.limit,
-            freshness=pending(self._storage, self._model(), request.filters.kbs, self._clock),
+            freshness=pending(self._storage, model_id, request.filters.kbs, self._clock),
             waited=waited,
             warning=warning,
         )
@@ -196,15 +199,15 @@ class SearchService:
         return _Found(keyword, semantic), warning
 
     def _by_meaning(self, request: SearchRequest, pool: int) -> dict[Key, list[SimilarPassage]]:
-        neighbourhood = self.neighbourhood()
+        index = self.nearest_entries()
         # Nothing to compare with is no reason to load a model.
-        if not neighbourhood.refresh():
+        if not index.refresh():
             return {}
         vector = self._encoder.encode_query(request.query)
-        require_stored(self._storage, vector, neighbourhood.model)
-        return neighbourhood.nearest(vector, request.filters, pool)
+        require_stored(self._storage, vector, index.model)
+        return index.nearest(vector, request.filters, pool)
 
-    def neighbourhood(self) -> NearestEntries:
+    def nearest_entries(self) -> NearestEntries:
         """The passages of the model in use, and the index of their vectors.
 
         Raises:
@@ -219,42 +222,31 @@ class SearchService:
         return self._opened
 
     @property
-    def model_id(self) -> int | None:
-        """The number of the model in use; None where it has embedded nothing yet."""
-        model = self._model()
-        return None if model is None else model.model_id
-
-    def _model(self) -> Model | None:
-        """The model in use; by its name alone as long as nothing else was needed of it."""
+    def model_id(self) -> int:
+        """The number of the model in use; by its name alone as long as that was enough."""
         if self._opened is not None:
-            return self._opened.model
-        named = [m for m in self._storage.models() if m.name == self._encoder.name]
-        return named[-1] if named else None
+            return self._opened.model.model_id
+        return model_in_use(self._storage, self._encoder.name)
 
-    def _hit(self, key: Key, score: float, found: _Found, words: WordQuery) -> Hit | None:
-        """The hit, or None if the entry has been deleted since."""
-        stored = self._storage.entry(*key)
-        if stored is None:
-            return None
-        model = self._model()
-        layout = [] if model is None else self._storage.layout(model.model_id, *key)
-        freshness = freshness_of(stored, layout)
-        scores = found.scores(key)
-        highlights = self._storage.highlights(*key, words) if words else []
-        # The passage is that of the ranking which has the entry further up.
-        if scores.by_meaning:
-            passage: Passage | None = found.semantic[key][0].passage
-        else:
-            passage = densest(layout, highlights) if freshness is Freshness.FRESH else None
-        return Hit(
-            kb=stored.kb,
-            id=stored.entry.id,
-            title=stored.entry.title,
-            type=stored.entry.type,
-            tags=stored.entry.tags,
-            score=score,
-            scores=scores,
-            passage=excerpt(stored, passage, highlights),
-            freshness=freshness,
-            revision=stored.revision,
-        )
+
+def _hit(view: EntryView, score: float, found: _Found) -> Hit:
+    """The hit that an entry is, with an excerpt from its best passage."""
+    stored, layout, highlights = view.stored, view.layout, view.highlights
+    freshness, scores = freshness_of(stored, layout), found.scores(view.key)
+    # The passage is that of the ranking which has the entry further up.
+    if scores.by_meaning:
+        passage: Passage | None = found.semantic[view.key][0].passage
+    else:
+        passage = densest(layout, highlights) if freshness is Freshness.FRESH else None
+    return Hit(
+        kb=stored.kb,
+        id=stored.entry.id,
+        title=stored.entry.title,
+        type=stored.entry.type,
+        tags=stored.entry.tags,
+        score=score,
+        scores=scores,
+        passage=excerpt(stored, passage, highlights),
+        freshness=freshness,
+        revision=stored.revision,
+    )

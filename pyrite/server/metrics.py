@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from actors.messages import Statistics, WorkerState
 from pyrite import __version__
+from pyrite.embedding.service import model_in_use
 from pyrite.server.middleware.request_log import RequestRecord
 from pyrite.storage.protocol import Storage
 
@@ -87,6 +88,8 @@ class Scrape:
     """What is read when somebody asks; blocks while it is collected."""
 
     storage: Storage
+    #: The model that the settings name.
+    model: str
     database: Path
     now: float
     leads: bool
@@ -121,14 +124,15 @@ class Scrape:
         yield from self.observed.collect()
 
     def _queue(self) -> Iterator[Metric]:
-        counts = self.storage.counts()
+        model_id = model_in_use(self.storage, self.model)
+        state = self.storage.queue_state(model_id=model_id)
         depth = GaugeMetricFamily(
             "pyrite_queue_entries", "Entries by where their embedding stands.", labels=["status"]
         )
         for status in ("pending", "processing", "done", "failed"):
-            depth.add_metric([status], getattr(counts, status))
+            depth.add_metric([status], getattr(state.counts, status))
         yield depth
-        oldest = self.storage.oldest_pending() if counts.pending else None
+        oldest = state.oldest_pending
         yield _gauge(
             "pyrite_queue_oldest_pending_age_seconds",
             "Time since the entry that has waited longest was queued; 0 when none waits.",

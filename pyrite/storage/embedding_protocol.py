@@ -1,4 +1,4 @@
-"""What every storage engine offers of embeddings: each text's vector once, by model."""
+"""The embeddings' part of the storage protocol: each text's vector once, by model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Embeddings(Protocol):
     """Models, and the vectors that they have made."""
 
     def model(self, fingerprint: str, name: str) -> Model:
-        """The model with that fingerprint, entered if it is new; it goes by that name now."""
+        """The model with that fingerprint, stored if it is new; that is its name from now on."""
         ...
 
     def models(self) -> list[Model]:
-        """All that have ever been used."""
+        """All models that have ever been used."""
         ...
 
     def known(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, int]:

@@ -1,4 +1,4 @@
-"""What every storage engine offers; one conformance suite holds them all to it.
+"""The storage protocol: what every engine offers, held to it by one conformance suite.
 
 Methods block and may be called from any thread. Each call is one transaction, but for
 :meth:`Storage.writing`, which makes one of everything done inside it.
@@ -15,10 +15,12 @@ from pyrite.markdown.link_targets import Named
 from pyrite.storage.embedding_protocol import Embeddings
 from pyrite.storage.queue_protocol import ClaimedRows, ClaimRequest, Queue
 from pyrite.storage.records import (
+    EntryView,
     FeedBounds,
     FileRow,
     Filters,
     JobRow,
+    Key,
     KnowledgeBase,
     LinkRow,
     Passage,
@@ -30,10 +32,12 @@ from pyrite.storage.records import (
     WordQuery,
 )
 
-__all__ = ["EVERYTHING", "ClaimRequest", "ClaimedRows", "Storage", "Watcher", "Writing"]
+__all__ = ["EVERYTHING", "NO_WORDS", "ClaimRequest", "ClaimedRows", "Storage", "Watcher", "Writing"]
 
 #: No filter at all.
 EVERYTHING = Filters()
+#: What finds nothing.
+NO_WORDS = WordQuery(())
 
 
 class Writing(Protocol):
@@ -57,14 +61,14 @@ class Writing(Protocol):
 
 
 class Watcher(Protocol):
-    """Notices commits, each for itself; used from one thread."""
+    """A watcher for commits, used from one thread."""
 
     def changed(self) -> bool:
         """Whether anything was committed since the last call; takes microseconds."""
         ...
 
     def close(self) -> None:
-        """Release it."""
+        """Stop watching."""
         ...
 
 
@@ -80,7 +84,7 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def watcher(self) -> Watcher:
-        """One more who looks for commits, whoever made them."""
+        """Make a new watcher for commits, whoever makes them."""
         ...
 
     def writing(self) -> AbstractContextManager[Writing]:
@@ -98,7 +102,7 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def kbs(self) -> list[KnowledgeBase]:
-        """All of them, by name."""
+        """All knowledge bases, by name."""
         ...
 
     def remove_kb(self, name: str, *, now: float) -> bool:
@@ -117,6 +121,10 @@ class Storage(Queue, Embeddings, Protocol):
         """Entries by knowledge base and id, without their bodies."""
         ...
 
+    def ids(self, kb: str, after: str, limit: int) -> list[str]:
+        """The ids of a knowledge base's entries that follow one, in order."""
+        ...
+
     def files(self, kb: str) -> dict[str, FileRow]:
         """The files of a knowledge base as they were last read, by entry id."""
         ...
@@ -130,19 +138,23 @@ class Storage(Queue, Embeddings, Protocol):
 
         Args:
             kb: whose entries' links.
-            entry_id: only of this entry.
-            keys: only those whose targets have one of these :func:`lookup_key`s; not both.
+            entry_id: those of this entry;
+            keys: or those whose targets have one of these :func:`lookup_key`s.
         """
         ...
 
-    def names(self, kb: str) -> list[Named]:
-        """What the entries of a knowledge base are called, in no particular order."""
+    def links_after(self, kb: str, last: LinkRow | None, limit: int) -> list[LinkRow]:
+        """The links that follow one in that order, or the first of a knowledge base."""
+        ...
+
+    def names(self, kb: str, keys: Collection[str]) -> list[Named]:
+        """What entries are called that have one of these :func:`name_keys`, in no order."""
         ...
 
     # Tokens
 
     def add_token(self, token: TokenRow) -> None:
-        """Enter a token.
+        """Store a token.
 
         Raises:
             ConflictError: another one has the name.
@@ -150,7 +162,7 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def tokens(self) -> list[TokenRow]:
-        """All of them, in order of their names."""
+        """All tokens, by name."""
         ...
 
     def revoke_token(self, name: str) -> bool:
@@ -160,21 +172,17 @@ class Storage(Queue, Embeddings, Protocol):
     # Jobs
 
     def put_job(self, job: JobRow) -> None:
-        """Enter a job, or what is new of it; the oldest of very many are forgotten."""
+        """Store a job, or its progress; the oldest of very many are forgotten."""
         ...
 
     def jobs(self) -> list[JobRow]:
-        """All that are remembered, newest first."""
+        """The jobs that are remembered, newest first."""
         ...
 
     # Searching
 
     def embedding_ids(self, model_id: int, filters: Filters) -> list[int]:
         """The numbers of the embeddings that serve such entries, in order."""
-        ...
-
-    def layout(self, model_id: int, kb: str, entry_id: str) -> list[Passage]:
-        """An entry's passages in order; none if it is not embedded with that model."""
         ...
 
     def passages(self, ids: Collection[int], filters: Filters = EVERYTHING) -> list[Passage]:
@@ -184,14 +192,22 @@ class Storage(Queue, Embeddings, Protocol):
     def with_words(
         self, query: WordQuery, filters: Filters = EVERYTHING, *, limit: int, offset: int = 0
     ) -> list[WordHit]:
-        """Such entries that contain what is looked for, best first; ties by knowledge base and id.
+        """The entries that contain what is looked for, best first; ties by knowledge base and id.
 
         An entry is found from the moment in which its write is committed.
         """
         ...
 
-    def highlights(self, kb: str, entry_id: str, query: WordQuery) -> list[tuple[int, int]]:
-        """Where in an entry's body the words are: ranges in characters, in order."""
+    def views(
+        self, keys: Sequence[Key], *, model_id: int, query: WordQuery = NO_WORDS
+    ) -> dict[Key, EntryView]:
+        """What is shown of entries that were found, of a whole page at once.
+
+        Args:
+            keys: the entries; those that are gone are left out.
+            model_id: whose passages.
+            query: the words to be highlighted.
+        """
         ...
 
     # The feed
@@ -201,7 +217,7 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def feed_bounds(self) -> FeedBounds:
-        """Which events there are."""
+        """The numbers of the first and the last event."""
         ...
 
     def prune_events(self, keep: int) -> int:

@@ -1,4 +1,4 @@
-"""What every storage engine offers of the queue: who claims what, and what becomes of it."""
+"""The queue's part of the storage protocol: claims and their ends, workers, the right to embed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from typing import Protocol
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Claim, Encoded
 from actors.ports import Ending, Settled
-from pyrite.storage.records import DueEntry, Failure, LastError, Leader, QueueCounts, WorkerRow
+from pyrite.storage.records import (
+    DueEntry,
+    Failure,
+    Leader,
+    QueueCounts,
+    QueueState,
+    WorkerRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +92,20 @@ class Queue(Protocol):
         """
         ...
 
-    def counts(self, kb: str | None = None) -> QueueCounts:
-        """How many entries stand where; takes microseconds."""
+    def counts(self, kb: str | None = None, *, model_id: int | None = None) -> QueueCounts:
+        """How many entries stand where; takes microseconds.
+
+        Given a model, what was embedded with another one is pending: the queue itself learns that
+        the model has changed from the next worker that starts.
+        """
         ...
 
-    def unfinished_characters(self, kb: str | None = None) -> int:
-        """How long the texts are of entries that are pending or processing."""
-        ...
-
-    def outdated(self, model_ids: Collection[int], kb: str | None = None) -> int:
-        """How many finished entries were embedded with one of these models."""
+    def queue_state(self, kbs: Collection[str] = (), *, model_id: int | None = None) -> QueueState:
+        """The same, and more, in one look: of these knowledge bases or, without any, of all."""
         ...
 
     def failures(self, kb: str | None = None, limit: int | None = None) -> list[Failure]:
         """Entries that have failed, newest first."""
-        ...
-
-    def last_error(self, kb: str | None = None) -> LastError | None:
-        """The newest error that no success has followed."""
-        ...
-
-    def oldest_pending(self, kb: str | None = None) -> float | None:
-        """When the entry that has waited longest was queued."""
         ...
 
     def revision_status(self, revision: int, model_id: int | None = None) -> Status | None:
@@ -130,7 +129,7 @@ class Queue(Protocol):
         ...
 
     def workers(self) -> list[WorkerRow]:
-        """All that have not been forgotten, latest heartbeat first."""
+        """All workers, latest heartbeat first."""
         ...
 
     # The right to embed

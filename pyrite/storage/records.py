@@ -1,4 +1,4 @@
-"""What goes into the storage and what comes out: frozen values.
+"""Records that go into the storage and come out of it: frozen values.
 
 Times are seconds since the epoch.
 """
@@ -19,6 +19,9 @@ INTERACTIVE = 0
 BULK = 1
 #: Held by a worker when it died: claimed last, and alone.
 SUSPECT = 2
+
+#: The number of no model: where it is the present one, nothing is embedded with that.
+NO_MODEL = 0
 
 #: The coarsest steps, in seconds, in which a file system counts time (FAT's are the longest).
 CLOCK_GRAIN_S = 2.0
@@ -94,6 +97,10 @@ class LinkRow:
 
     kb: str
     entry_id: str
+    #: Of the entry's file.
+    path: str
+    #: Its place among the links of the entry.
+    ordinal: int
     link: Link
 
 
@@ -172,6 +179,19 @@ class QueueCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueState:
+    """How the queue stands, of all knowledge bases or of some."""
+
+    counts: QueueCounts
+    #: How long the texts are of entries that are pending or processing.
+    unfinished_characters: int
+    #: When the entry that has waited longest was queued; None where none is queued.
+    oldest_pending: float | None
+    #: The newest error that no success has followed.
+    last_error: LastError | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRow:
     """A worker process, as its last heartbeat described it."""
 
@@ -208,7 +228,7 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """Who may do what through the server."""
+    """A token: who may do what through the server."""
 
     #: Public: it names the token, and is the first part of what the bearer shows.
     token_id: str
@@ -224,7 +244,7 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True)
 class JobRow:
-    """Long work that was asked for, and how far it is."""
+    """A job: long work that was asked for, and how far it is."""
 
     job_id: str
     kind: str
@@ -248,7 +268,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """The room that a database takes, in bytes."""
+    """The disk space that a database takes, in bytes."""
 
     size: int
     #: Of these, what holds nothing; it is written to before the file grows.
@@ -262,7 +282,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class FeedBounds:
-    """Which events there are: those numbered from ``first`` to ``last``."""
+    """The range of the events that there are, ``first`` and ``last`` included."""
 
     #: The oldest that is kept; ``last + 1`` where none is.
     first: int
@@ -272,7 +292,7 @@ class FeedBounds:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which entries are meant; what is empty or None leaves everything in."""
+    """Filters of entries; what is empty or None leaves everything in."""
 
     #: Of one of these knowledge bases.
     kbs: tuple[str, ...] = ()
@@ -331,6 +351,22 @@ class Passage:
     #: Titles of the headings that it stands under, outermost first.
     headings: tuple[str, ...]
     embedding_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryView:
+    """An entry with what is shown of it where it has been found."""
+
+    stored: StoredEntry
+    #: Its passages in order; none where it is not embedded with the model in question.
+    layout: tuple[Passage, ...]
+    #: Where the words are that were looked for: ranges in characters of the body, in order.
+    highlights: tuple[tuple[int, int], ...]
+
+    @property
+    def key(self) -> Key:
+        """Its knowledge base and id."""
+        return self.stored.kb, self.stored.entry.id
 
 
 @dataclass(frozen=True, slots=True)

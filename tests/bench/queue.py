@@ -173,9 +173,7 @@ class Bench:
         one = self._enqueue(singly, 1)
         many = self._enqueue(hundreds, HUNDRED)
         started = time.perf_counter()
-        self._storage.counts()
-        self._storage.oldest_pending()
-        self._storage.last_error()
+        self._storage.queue_state()
         status = (time.perf_counter() - started) * 1000
         started = time.perf_counter()
         finished = sum(self._finish(claimed) for claimed in self._claims())

@@ -1,8 +1,8 @@
-"""Both storages, to be held to one suite."""
+"""Every engine, to be held to one suite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeAlias
@@ -12,26 +12,30 @@ import pytest
 from pyrite.storage.protocol import Storage
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.conformance.hands import Worker
-from tests.fakes.memory_storage import Memory, MemoryStorage
+from tests.fakes.database import new_database, no_waiting_for_the_disk
 
 #: Opens one more instance over the same data, as another process would.
 Opener: TypeAlias = Callable[[], Storage]
 
 
-@pytest.fixture(params=["sqlite", "memory"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
-    memory = Memory()
+def sqlite(folder: Path) -> Opener:
+    """A database file."""
+    path = new_database(folder / "pyrite.db")
+    return lambda: SqliteStorage(path)
+
+
+#: What makes an empty place for an engine, and opens it, by the engine's name.
+ENGINES: Mapping[str, Callable[[Path], Opener]] = {"sqlite": sqlite}
+
+
+@pytest.fixture(params=ENGINES)
+def opener(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Opener]:
+    no_waiting_for_the_disk(monkeypatch)
+    open_one = ENGINES[request.param](tmp_path)
     with ExitStack() as opened:
-
-        def open_storage() -> Storage:
-            storage: Storage
-            if request.param == "sqlite":
-                storage = SqliteStorage(tmp_path / "pyrite.db")
-            else:
-                storage = MemoryStorage(memory)
-            return opened.enter_context(closing(storage))
-
-        yield open_storage
+        yield lambda: opened.enter_context(closing(open_one()))
 
 
 @pytest.fixture

@@ -18,7 +18,16 @@ from actors.messages import Chunk, Claim, Encoded, Piece, Span
 from actors.ports import Ending, Settled
 from pyrite.markdown.entry import JSON, Entry
 from pyrite.storage.protocol import ClaimRequest, Storage
-from pyrite.storage.records import INTERACTIVE, DueEntry, FileRow, FileStamp, Record
+from pyrite.storage.records import (
+    INTERACTIVE,
+    NO_MODEL,
+    DueEntry,
+    FileRow,
+    FileStamp,
+    Passage,
+    Record,
+    WordQuery,
+)
 from pyrite.vault.files import digest_of
 
 DIMENSION = 4
@@ -107,6 +116,19 @@ def vector(text: str) -> npt.NDArray[np.float32]:
 def vectors(storage: Storage, kb: str, entry_id: str) -> list[bytes]:
     """The bytes of an entry's embeddings, in order."""
     return [blob for _, blob in storage.embeddings(kb, entry_id)]
+
+
+def layout(storage: Storage, model_id: int, kb: str, entry_id: str) -> list[Passage]:
+    """An entry's passages by a model, in order."""
+    view = storage.views([(kb, entry_id)], model_id=model_id).get((kb, entry_id))
+    return [] if view is None else list(view.layout)
+
+
+def highlights(storage: Storage, kb: str, entry_id: str, query: WordQuery) -> list[tuple[int, int]]:
+    """Where in an entry's body the words are."""
+    found = storage.views([(kb, entry_id)], model_id=NO_MODEL, query=query)
+    view = found.get((kb, entry_id))
+    return [] if view is None else list(view.highlights)
 
 
 def true_vectors(body: str) -> list[bytes]:

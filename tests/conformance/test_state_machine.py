@@ -54,6 +54,7 @@ from tests.conformance.hands import (
     delete,
     ending,
     entry,
+    layout,
     record,
     vector,
     write,
@@ -482,7 +483,7 @@ class StorageMachine(RuleBasedStateMachine):
         found = sorted(
             (*key, p.ordinal, p.revision, self.copy[p.embedding_id])
             for key in self.model.rows
-            for p in self.storage.layout(self.model_id, *key)
+            for p in layout(self.storage, self.model_id, *key)
         )
         assert found == self.model.passages()
         still = dict(self.storage.embeddings_by_id(self.model_id, self.copy))

@@ -244,7 +244,7 @@ def test_an_expired_lease_costs_its_attempt(storage: Storage, worker: Worker) ->
     attempts = []
     for turn in range(3):
         attempts.append(worker.claim_one(turn * 10.0, lease_s=10.0).attempt)
-        error = storage.last_error()
+        error = storage.queue_state().last_error
         assert (error is None) == (turn == 0)
     assert worker.claim(29.9) == []
 

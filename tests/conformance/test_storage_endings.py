@@ -51,8 +51,8 @@ def test_writing_resets_whatever_state_it_was_in(
 
     assert storage.counts() == QueueCounts(pending=1)
     assert storage.failures() == []
-    assert storage.last_error() is None
-    assert storage.oldest_pending() == 1.0
+    assert storage.queue_state().last_error is None
+    assert storage.queue_state().oldest_pending == 1.0
     claim = worker.claim_one(1.0)
     assert (claim.attempt, claim.revision, claim.queued_at) == (1, revision, 1.0)
     assert claim.priority == INTERACTIVE
@@ -70,8 +70,8 @@ def test_deleting_removes_it_from_whatever_state(
 
     assert storage.counts() == QueueCounts()
     assert storage.failures() == []
-    assert storage.last_error() is None
-    assert storage.oldest_pending() is None
+    assert storage.queue_state().last_error is None
+    assert storage.queue_state().oldest_pending is None
     assert worker.claim(1e6) == []
     if claim is not None:
         assert worker.finish(claim, now=2.0).lost == (claim,)
@@ -216,7 +216,7 @@ def test_a_lost_claim_changes_nothing(
     def everything() -> object:
         claimed = storage.claim(worker.request(2.0, limit=0))
         return (
-            *(storage.entries(), storage.counts(), storage.failures(), storage.last_error()),
+            *(storage.entries(), storage.failures(), storage.queue_state()),
             *(storage.events(0, 100), storage.embeddings("kb", "a"), claimed),
         )
 
@@ -352,7 +352,7 @@ def test_all_failures_are_retried(storage: Storage, worker: Worker) -> None:
 
     assert sorted(retried) == [("kb", "a"), ("kb", "b"), ("other", "a")]
     assert storage.counts() == QueueCounts(pending=3, done=1)
-    assert storage.last_error() is None
+    assert storage.queue_state().last_error is None
     assert {(claim.attempt, claim.queued_at) for claim in worker.claim(9.0)} == {(1, 9.0)}
 
 
@@ -441,7 +441,7 @@ def test_reembedding_does_not_put_an_edit_behind_the_bulk(storage: Storage, work
 
     storage.reembed(None, now=6.0, force=True, other_than=None)
 
-    assert storage.oldest_pending() == 5.0
+    assert storage.queue_state().oldest_pending == 5.0
     (due,) = storage.claim(worker.request(6.0, limit=1)).due
     assert (due.entry_id, due.priority, due.renew_through > 0) == ("b", INTERACTIVE, True)
 

@@ -273,3 +273,14 @@ def test_nobody_sees_half_a_write(storage: Storage) -> None:
 
     assert storage.entry("kb", "a") is not None
     assert storage.counts() == QueueCounts(pending=1)
+
+
+def test_ids_follow_one_in_order(storage: Storage) -> None:
+    for name in ("c", "a/é", "b", "a"):
+        write(storage, "kb", name)
+    write(storage, "other", "d")
+
+    assert storage.ids("kb", "", 9) == ["a", "a/é", "b", "c"]
+    assert storage.ids("kb", "a", 2) == ["a/é", "b"]
+    assert storage.ids("kb", "bb", 9) == ["c"]
+    assert storage.ids("kb", "c", 9) == storage.ids("nowhere", "", 9) == []

@@ -12,7 +12,7 @@ from pyrite.markdown.entry import JSON
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import BULK, Filters, WordQuery
 from tests.conformance.conftest import Opener
-from tests.conformance.hands import Worker, entry, record
+from tests.conformance.hands import Worker, entry, layout, record
 
 #: Noon on the 10th of January 2024, when all of the shelf is written.
 WRITTEN = 1_704_888_000.0
@@ -52,7 +52,7 @@ def through_embedding_ids(storage: Storage, worker: Worker, filters: Filters) ->
     own: dict[int, str] = {}
     shared = set()
     for stored in storage.entries():
-        first, second = storage.layout(worker.model_id, stored.kb, stored.entry.id)
+        first, second = layout(storage, worker.model_id, stored.kb, stored.entry.id)
         own[second.embedding_id] = f"{stored.kb}:{stored.entry.id}"
         shared.add(first.embedding_id)
     found = {own[number] for number in numbers if number not in shared}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from actors.lifecycle import Status
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import BULK, Filters, LastError, QueueCounts
+from pyrite.storage.records import BULK, NO_MODEL, Filters, LastError, QueueCounts, QueueState
 from tests.conformance.conftest import Opener
 from tests.conformance.hands import POLICY, Worker, delete, write
 
@@ -82,7 +82,8 @@ def test_counts_always_equal_a_recount(opener: Opener, steps: list[tuple[str, st
                 storage.add_kb(kb, f"/{kb}", now=now)
         for scope in (None, "kb", "other"):
             assert storage.counts(scope) == recount(storage, scope)
-            assert storage.unfinished_characters(scope) == unfinished(storage, scope)
+            state = storage.queue_state([scope] if scope else ())
+            assert state.unfinished_characters == unfinished(storage, scope)
     assert storage.problems() == {}
     storage.close()
 
@@ -96,8 +97,8 @@ def test_totals() -> None:
 def test_nothing_to_count(storage: Storage) -> None:
     assert storage.counts() == storage.counts("nowhere") == QueueCounts()
     assert storage.failures() == []
-    assert storage.last_error() is None
-    assert storage.oldest_pending() is storage.oldest_pending("kb") is None
+    for state in (storage.queue_state(), storage.queue_state(["kb"])):
+        assert state == QueueState(QueueCounts(), 0, None, None)
 
 
 def test_failures_come_newest_first(storage: Storage, worker: Worker) -> None:
@@ -129,19 +130,19 @@ def test_the_last_error_is_the_newest_that_no_success_followed(
     for entry_id, at in (("a", 1.0), ("b", 5.0), ("c", 3.0)):
         write(storage, "kb", entry_id)
         worker.fail(worker.claim_one(), f"error of {entry_id}", final=entry_id == "c", now=at)
-    assert storage.last_error() == LastError("kb", "b", "error of b", 5.0)
+    assert storage.queue_state().last_error == LastError("kb", "b", "error of b", 5.0)
 
     (again,) = worker.claim(20.0, kb="kb", entry_id="b")
-    assert storage.last_error() == LastError("kb", "b", "error of b", 5.0)
+    assert storage.queue_state().last_error == LastError("kb", "b", "error of b", 5.0)
     worker.finish(again)
-    assert storage.last_error() == LastError("kb", "c", "error of c", 3.0)
+    assert storage.queue_state().last_error == LastError("kb", "c", "error of c", 3.0)
 
     storage.retry_failed(None, None, now=20.0)
-    assert storage.last_error() == LastError("kb", "a", "error of a", 1.0)
+    assert storage.queue_state().last_error == LastError("kb", "a", "error of a", 1.0)
     storage.release(worker.claim(30.0))
-    assert storage.last_error() == LastError("kb", "a", "error of a", 1.0)
+    assert storage.queue_state().last_error == LastError("kb", "a", "error of a", 1.0)
     write(storage, "kb", "a")
-    assert storage.last_error() is None
+    assert storage.queue_state().last_error is None
 
 
 def test_the_oldest_pending_may_be_of_any_kind(storage: Storage, worker: Worker) -> None:
@@ -151,10 +152,10 @@ def test_the_oldest_pending_may_be_of_any_kind(storage: Storage, worker: Worker)
     write(storage, "kb", "interactive", now=3.0)
     write(storage, "other", "later", now=4.0)
 
-    seen = [storage.oldest_pending()]
+    seen = [storage.queue_state().oldest_pending]
     for entry_id in ("retried later", "bulk", "interactive"):
         delete(storage, "kb", entry_id)
-        seen.append(storage.oldest_pending())
+        seen.append(storage.queue_state().oldest_pending)
     assert seen == [1.0, 2.0, 3.0, 4.0]
 
 
@@ -165,11 +166,11 @@ def test_the_oldest_pending_of_one_knowledge_base(storage: Storage, worker: Work
     write(storage, "kb", "bulk", now=2.0, priority=BULK)
     write(storage, "kb", "interactive", now=3.0)
 
-    assert storage.oldest_pending("kb") == 2.0
-    assert storage.oldest_pending("other") == 0.0
+    assert storage.queue_state(["kb"]).oldest_pending == 2.0
+    assert storage.queue_state(["other"]).oldest_pending == 0.0
     worker.claim(5.0, kb="kb")
-    assert storage.oldest_pending("kb") is None
-    assert storage.oldest_pending() == 0.0
+    assert storage.queue_state(["kb"]).oldest_pending is None
+    assert storage.queue_state().oldest_pending == 0.0
 
 
 def test_what_is_held_does_not_count_as_pending(storage: Storage, worker: Worker) -> None:
@@ -177,10 +178,10 @@ def test_what_is_held_does_not_count_as_pending(storage: Storage, worker: Worker
     write(storage, "kb", "b", now=2.0)
     worker.claim(3.0, limit=1)
 
-    assert storage.oldest_pending() == 2.0
+    assert storage.queue_state().oldest_pending == 2.0
 
 
-def test_outdated_counts_what_other_models_embedded(storage: Storage) -> None:
+def test_what_another_model_embedded_is_pending(storage: Storage) -> None:
     old, new = Worker(storage, "old", fingerprint="old"), Worker(storage, "new", fingerprint="new")
     for kb, entry_id in (("kb", "a"), ("kb", "b"), ("other", "c")):
         write(storage, kb, entry_id)
@@ -189,8 +190,33 @@ def test_outdated_counts_what_other_models_embedded(storage: Storage) -> None:
     write(storage, "kb", "b", "new text", now=2.0)
     for claim in new.claim(3.0):
         new.finish(claim)
+    write(storage, "other", "d", now=4.0)
+
     models = {model.fingerprint: model.model_id for model in storage.models()}
-    assert storage.outdated([models["old"]]) == 2
-    assert storage.outdated([models["old"]], "kb") == 1
-    assert storage.outdated([models["new"]]) == 1
-    assert storage.outdated([]) == 0
+    assert storage.counts() == QueueCounts(pending=1, done=3)
+    for number, pending, done in ((models["old"], 2, 2), (models["new"], 3, 1), (NO_MODEL, 4, 0)):
+        assert storage.counts(model_id=number) == QueueCounts(pending=pending, done=done)
+        assert storage.queue_state(model_id=number).counts == storage.counts(model_id=number)
+    assert storage.counts("kb", model_id=models["new"]) == QueueCounts(pending=1, done=1)
+    # What is to be encoded again counts with its length; it has been queued by nobody yet.
+    state = storage.queue_state(["kb"], model_id=models["new"])
+    assert state.unfinished_characters == len("Title of a") + len("text")
+    assert state.oldest_pending is None
+    assert storage.queue_state(model_id=models["new"]).oldest_pending == 4.0
+
+
+def test_the_state_of_some_knowledge_bases_is_that_of_each(
+    storage: Storage, worker: Worker
+) -> None:
+    storage.add_kb("third", "/third", now=0.0)
+    for now, kb in enumerate(("third", "kb", "other", "kb")):
+        write(storage, kb, str(now), now=now)
+    (claim,) = worker.claim(5.0, kb="other")
+    worker.fail(claim, final=True, now=6.0)
+
+    state = storage.queue_state(["kb", "other", "kb"])
+    assert state.counts == QueueCounts(pending=2, failed=1)
+    assert state.oldest_pending == 1.0
+    assert state.last_error is not None
+    assert storage.queue_state(["kb", "third"]).last_error is None
+    assert storage.queue_state(["nowhere"]).counts == QueueCounts()

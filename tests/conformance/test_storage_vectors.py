@@ -19,6 +19,7 @@ from tests.conformance.hands import (
     chunks,
     delete,
     ending,
+    layout,
     true_vectors,
     vector,
     vectors,
@@ -89,8 +90,8 @@ def test_each_text_has_one_however_often_it_is_used(storage: Storage, worker: Wo
     worker.embed_all()
 
     assert len(numbers(storage, worker)) == 2
-    of_a = [p.embedding_id for p in storage.layout(worker.model_id, "kb", "a")]
-    (of_b,) = storage.layout(worker.model_id, "other", "b")
+    of_a = [p.embedding_id for p in layout(storage, worker.model_id, "kb", "a")]
+    (of_b,) = layout(storage, worker.model_id, "other", "b")
     assert of_a == [of_b.embedding_id, of_b.embedding_id, of_a[2]]
     assert {(p.kb, p.entry_id, p.ordinal) for p in storage.passages([of_b.embedding_id])} == {
         ("kb", "a", 0),
@@ -103,15 +104,15 @@ def test_passages_say_where_they_are(storage: Storage, worker: Worker) -> None:
     revision = write(storage, "kb", "a", "one\ntwo")
     claim = worker.claim_one()
     headings = (("Ä", 'in "quotes" 🪨'), ())
-    layout = [replace(s, headings=h) for s, h in zip(claim.layout, headings, strict=True)]
-    worker.finish(replace(claim, layout=tuple(layout)))
+    spans = [replace(s, headings=h) for s, h in zip(claim.layout, headings, strict=True)]
+    worker.finish(replace(claim, layout=tuple(spans)))
     first, second = numbers(storage, worker)
 
     expected = [
         Passage("kb", "a", 0, 0, 3, revision, ("Ä", 'in "quotes" 🪨'), first),
         Passage("kb", "a", 1, 4, 7, revision, (), second),
     ]
-    assert storage.layout(worker.model_id, "kb", "a") == expected
+    assert layout(storage, worker.model_id, "kb", "a") == expected
     assert [passage for passage, _ in storage.embeddings("kb", "a")] == expected
     assert sorted(storage.passages([second, first]), key=lambda p: p.ordinal) == expected
     assert storage.passages([second, second]) == expected[1:]
@@ -122,8 +123,8 @@ def test_passages_say_where_they_are(storage: Storage, worker: Worker) -> None:
 def test_an_entry_without_vectors_has_no_passages(storage: Storage, worker: Worker) -> None:
     write(storage, "kb", "a")
 
-    assert storage.layout(worker.model_id, "kb", "a") == []
-    assert storage.layout(worker.model_id, "kb", "not there") == []
+    assert layout(storage, worker.model_id, "kb", "a") == []
+    assert layout(storage, worker.model_id, "kb", "not there") == []
     assert storage.embedding_ids(worker.model_id, Filters()) == []
 
 
@@ -132,8 +133,8 @@ def test_an_edit_that_waits_keeps_the_older_passages(storage: Storage, worker: W
     worker.embed_all()
     write(storage, "kb", "a", "three")
 
-    assert {p.revision for p in storage.layout(worker.model_id, "kb", "a")} == {old}
-    assert len(storage.layout(worker.model_id, "kb", "a")) == 2
+    assert {p.revision for p in layout(storage, worker.model_id, "kb", "a")} == {old}
+    assert len(layout(storage, worker.model_id, "kb", "a")) == 2
 
 
 # Numbers
@@ -278,9 +279,9 @@ def test_models_are_kept_apart(storage: Storage, worker: Worker) -> None:
     states = [storage.embedding_state(each.model_id) for each in (worker, newer)]
     assert [state.count for state in states] == [2, 2]
     # An entry has the passages of the model that embedded it last, and of no other.
-    assert storage.layout(worker.model_id, "kb", "a") == []
-    assert len(storage.layout(newer.model_id, "kb", "a")) == 2
-    assert storage.layout(newer.model_id, "kb", "b") == []
+    assert layout(storage, worker.model_id, "kb", "a") == []
+    assert len(layout(storage, newer.model_id, "kb", "a")) == 2
+    assert layout(storage, newer.model_id, "kb", "b") == []
     assert storage.embedding_ids(newer.model_id, Filters()) == [n for n, _ in theirs]
     (two,) = storage.embedding_ids(worker.model_id, Filters())
     assert [p.entry_id for p in storage.passages([two])] == ["b"]

@@ -12,7 +12,7 @@ from pyrite.markdown.entry import Entry
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import BULK, Filters, WordQuery
 from tests.conformance.conftest import Opener
-from tests.conformance.hands import delete, entry, record, write
+from tests.conformance.hands import delete, entry, highlights, record, write
 
 
 def put(storage: Storage, *entries: Entry, kb: str = "kb") -> None:
@@ -228,7 +228,7 @@ def test_nothing_asked_for_is_an_error(storage: Storage, kind: str) -> None:
         wanted = WordQuery(words, phrases)
         assert "a" not in found(storage, wanted) or "ash" in odd, odd
         for entry_id in ("a", "b", "c"):
-            storage.highlights("kb", entry_id, wanted)
+            highlights(storage, "kb", entry_id, wanted)
     assert found(storage, WordQuery(tuple(ODD), ())) == ["a", "b"]
 
 
@@ -253,7 +253,7 @@ def test_no_words_find_nothing(storage: Storage) -> None:
 
     assert not query()
     assert found(storage, query()) == []
-    assert storage.highlights("kb", "a", query()) == []
+    assert highlights(storage, "kb", "a", query()) == []
 
 
 def test_a_pasted_page_can_be_looked_for(storage: Storage) -> None:
@@ -261,7 +261,7 @@ def test_a_pasted_page_can_be_looked_for(storage: Storage) -> None:
     words = tuple(f"word{number}" for number in range(2000))
 
     assert found(storage, WordQuery(words, ())) == ["a"]
-    assert storage.highlights("kb", "a", WordQuery(words, ())) == [(0, 6), (11, 19)]
+    assert highlights(storage, "kb", "a", WordQuery(words, ())) == [(0, 6), (11, 19)]
 
 
 # In which order
@@ -371,7 +371,7 @@ def test_it_finds_what_is_there_whatever_is_written(opener: Opener) -> None:
         assert set(found(storage, wanted)) == expected
         for name in expected:
             covered = covered_by(present[name], [*words, *phrases])
-            ranges = storage.highlights("kb", name, wanted)
+            ranges = highlights(storage, "kb", name, wanted)
             assert {place for start, end in ranges for place in range(start, end)} == covered
 
     check()
@@ -396,7 +396,7 @@ def covered_by(text: str, wanted: list[str]) -> set[int]:
 def marked(storage: Storage, text: str, wanted: WordQuery) -> list[str]:
     """What is highlighted of an entry's body, the ranges being in order and apart."""
     put(storage, entry("a", text))
-    ranges = storage.highlights("kb", "a", wanted)
+    ranges = highlights(storage, "kb", "a", wanted)
     places = [place for both in ranges for place in both]
     assert places == sorted(places)
     return [text[start:end] for start, end in ranges]
@@ -435,21 +435,21 @@ def test_highlights_are_of_the_body_alone(storage: Storage) -> None:
     put(storage, entry("a", "body text", title="ash", summary="ash", tags=("ash",)))
 
     assert found(storage, query("ash")) == ["a"]
-    assert storage.highlights("kb", "a", query("ash")) == []
-    assert storage.highlights("kb", "a", query("ash", "text")) == [(5, 9)]
+    assert highlights(storage, "kb", "a", query("ash")) == []
+    assert highlights(storage, "kb", "a", query("ash", "text")) == [(5, 9)]
 
 
 def test_highlights_are_of_one_entry(storage: Storage) -> None:
     put(storage, entry("a", "ash"), entry("b", "an ash"))
     put(storage, entry("a", "one more ash"), kb="other")
 
-    assert storage.highlights("kb", "a", query("ash")) == [(0, 3)]
-    assert storage.highlights("kb", "b", query("ash")) == [(3, 6)]
-    assert storage.highlights("other", "a", query("ash")) == [(9, 12)]
-    assert storage.highlights("other", "b", query("ash")) == []
-    assert storage.highlights("nowhere", "a", query("ash")) == []
+    assert highlights(storage, "kb", "a", query("ash")) == [(0, 3)]
+    assert highlights(storage, "kb", "b", query("ash")) == [(3, 6)]
+    assert highlights(storage, "other", "a", query("ash")) == [(9, 12)]
+    assert highlights(storage, "other", "b", query("ash")) == []
+    assert highlights(storage, "nowhere", "a", query("ash")) == []
     write(storage, "kb", "a", "edited, ash")
-    assert storage.highlights("kb", "a", query("ash")) == [(8, 11)]
+    assert highlights(storage, "kb", "a", query("ash")) == [(8, 11)]
 
 
 @settings(

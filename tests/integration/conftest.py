@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyrite.cli import context
-from pyrite.storage.sqlite import connection
-from pyrite.storage.sqlite.driver import sqlite3
+from tests.fakes import database
 from tests.integration import hands
 from tests.integration.hands import Product
 from tests.integration.shell import Shell
@@ -19,14 +18,7 @@ from tests.integration.shell import Shell
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing here is about losing power, so no test waits until its bytes are safe."""
-    real = connection.connect
-
-    def connect(path: Path) -> sqlite3.Connection:
-        connected = real(path)
-        connected.execute("PRAGMA synchronous = OFF")
-        return connected
-
-    monkeypatch.setattr(connection, "connect", connect)
+    database.no_waiting_for_the_disk(monkeypatch)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 

@@ -254,8 +254,10 @@ def test_compacting_stops_at_ctrl_c_and_leaves_all_as_it_was(
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    looking_up = space._looking_up
-    monkeypatch.setattr(space, "_looking_up", lambda conn, tell: looking_up(conn, interrupted))
+    interruptible = space._interruptible
+    monkeypatch.setattr(
+        space, "_interruptible", lambda conn, tell: interruptible(conn, interrupted)
+    )
     before = sparse.storage.space()
     with pytest.raises(KeyboardInterrupt):
         sparse.storage.compact()

@@ -194,7 +194,7 @@ def test_a_broken_promise_is_an_error(product: Product, statement: str, name: st
     assert {each.subject for each in bad} == {"database"}
     # For the fixture, which looks at every database in the end.
     product.kbs.remove_kb(KB)
-    for table in ("embed_queue", "chunks", "queue_counts"):
+    for table in ("embed_queue", "chunks", "queue_counts", "entry_names"):
         product.query(f"DELETE FROM {table}")
     product.query("DELETE FROM queue_counts")
 

@@ -49,7 +49,7 @@ def found(search: SearchService, query: str, **filters: object) -> list[tuple[st
 
 
 def is_exact(search: SearchService) -> bool:
-    index = search.neighbourhood()._index
+    index = search.nearest_entries()._index
     assert isinstance(index, AutoIndex)
     return index.is_exact
 

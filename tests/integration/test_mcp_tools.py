@@ -28,7 +28,9 @@ from pyrite.mcp.resources import PAGE
 from pyrite.mcp.server import PyriteServer, instructions
 from pyrite.mcp.tools.indexing import MOST_EMBEDDED
 from pyrite.services.services import Services
+from pyrite.storage.records import BULK
 from pyrite.storage.sqlite.driver import sqlite3
+from tests.conformance.hands import entry, record
 from tests.integration.hands import KB, LONG, Product, Words
 from tests.integration.test_fallback import row
 
@@ -311,6 +313,15 @@ async def test_an_id_that_is_nearly_right_is_told(product: Product) -> None:
             for tool in ("entry_get", "related", "entry_delete"):
                 assert "near it: backups" in await hands.refused(tool, id=wrong)
         assert "entry_list" in await hands.refused("entry_get", id="zzzzzzzz")
+
+
+async def test_a_nearly_right_id_is_told_in_a_large_knowledge_base(product: Product) -> None:
+    names = [f"{number:05}" for number in range(5_000)]
+    with product.storage.writing() as writing:
+        records = [record(KB, entry(name)) for name in (*names, "zebra-crossing")]
+        writing.upsert(records, priority=BULK, now=0.0)
+    async with connected(product) as hands:
+        assert "near it: zebra-crossing" in await hands.refused("entry_get", id="zebra-crosing")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class NoModel(Words):
 def near(
     product: Product, entry_id: str, filters: Filters = EVERYTHING, limit: int = 10, kb: str = KB
 ) -> RelatedResult:
-    neighbourhood = SearchService(product.storage, NoModel(), product.settings).neighbourhood()
+    neighbourhood = SearchService(product.storage, NoModel(), product.settings).nearest_entries()
     return related(product.storage, neighbourhood, (kb, entry_id), filters, limit)
 
 

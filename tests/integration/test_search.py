@@ -439,10 +439,11 @@ def test_a_model_of_another_fingerprint_is_another_model(product: Product, encod
 
 
 @pytest.mark.parametrize("mode", [HYBRID, SEMANTIC])
+@pytest.mark.parametrize("others", [["apple"], []], ids=["one of many", "the first of all"])
 def test_a_search_waits_until_the_write_can_be_found_by_meaning(
-    product: Product, encoder: Words, mode: Mode
+    product: Product, encoder: Words, mode: Mode, others: list[str]
 ) -> None:
-    put(product, encoder, "apple")
+    put(product, encoder, *others)
     written = product.kbs.create_entry(KB, Draft("New", body="zebra"))
     looked = threading.Event()
     real = product.storage.revision_status

@@ -156,7 +156,7 @@ def _embed(app: App, kb: str, written: int, *, embed: bool, quiet: bool) -> int:
         # They are imported, whatever is the matter with the model.
         note(f"Warning: {entries(written)} queued and not embedded: {error}")
         return 0
-    left = app.storage.counts(kb).unfinished
+    left = app.embedding.counts(kb).unfinished
     if not quiet:
         queued = f"; {left:,} still queued" if left else ""
         note(f"{entries(drained.embedded)} embedded{queued}.")

@@ -79,7 +79,7 @@ def sync(ctx: click.Context, *, kb: str | None, full: bool, as_json: bool) -> No
             {
                 "kbs": [sync_dict(r) for r in results],
                 "errors": [str(e) for e in missing],
-                "queued": app.storage.counts(kb).unfinished,
+                "queued": app.embedding.counts(kb).unfinished,
             }
         )
     else:
@@ -103,7 +103,7 @@ def _sync(app: App, kb: KnowledgeBase, *, full: bool, quiet: bool) -> SyncResult
 
 def _say_queued(app: App, kb: str | None) -> None:
     """Say how many entries cannot be found by their meaning yet, and who will see to it."""
-    queued = app.storage.counts(kb).unfinished
+    queued = app.embedding.counts(kb).unfinished
     if queued and (worker := app.embedding.live_worker()):
         note(f"{entries(queued)} to embed; process {worker.pid} on {worker.host} does that")
     elif queued:
@@ -209,7 +209,7 @@ def _embed(app: App, kb: str | None, *, here: bool, as_json: bool) -> int:
 
     result = drain(app, kb, quiet=as_json, here=here)
     failures = app.embedding.failures(kb)
-    left = app.storage.counts(kb).unfinished
+    left = app.embedding.counts(kb).unfinished
     if as_json:
         print_json(
             {
@@ -234,7 +234,7 @@ def _embed(app: App, kb: str | None, *, here: bool, as_json: bool) -> int:
     elif result.embedded:
         say(f"embedded {entries(result.embedded)} in {duration(result.seconds)}")
     elif not failures:
-        say(f"nothing to do: {entries(app.storage.counts(kb).done)} embedded, none queued")
+        say(f"nothing to do: {entries(app.embedding.counts(kb).done)} embedded, none queued")
     if failures and not as_json:
         note(f"{entries(len(failures))} could not be embedded:")
         for failure in failures[:_NAMED]:

@@ -54,7 +54,7 @@ def list_kbs(app: App, *, as_json: bool) -> None:
     Example:
       pyrite kb list
     """
-    rows = [(kb, app.storage.counts(kb.name)) for kb in app.kbs.kbs()]
+    rows = [(kb, app.embedding.counts(kb.name)) for kb in app.kbs.kbs()]
     if as_json:
         print_json(
             {

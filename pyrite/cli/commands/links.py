@@ -58,7 +58,7 @@ def links(app: App, entry_id: str | None, *, dangling: bool, kb: str | None, as_
 
 def _dangling(app: App, service: LinkService, kb: str | None, *, as_json: bool) -> None:
     names = [each.name for each in app.kbs.kbs()] if kb is None else [kb]
-    found = [each for name in names for each in service.dangling(name)]
+    found = service.dangling(names)
     if as_json:
         print_json({"links": [dangling_dict(each) for each in found]})
         return

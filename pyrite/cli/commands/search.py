@@ -145,7 +145,7 @@ def related(
     app.kbs.check_filters(filters)
     stored = app.kbs.get_entry(app.kb_named(of).name, entry_id)
     key = stored.kb, stored.entry.id
-    result = find(app.storage, app.search.neighbourhood(), key, filters, limit)
+    result = find(app.storage, app.search.nearest_entries(), key, filters, limit)
     if as_json:
         print_json(asdict(result))
         return

@@ -40,7 +40,7 @@ class Reading:
 
     def _kb_list(self) -> KnowledgeBaseList:
         executor = self._executor
-        rows = [(kb, executor.storage.counts(kb.name)) for kb in executor.kbs.kbs()]
+        rows = [(kb, executor.embedding.counts(kb.name)) for kb in executor.kbs.kbs()]
         return KnowledgeBaseList(
             kbs=[
                 KnowledgeBaseInfo(
@@ -170,7 +170,7 @@ class Reading:
             executor = self._executor
             filters = given.filters(executor.only(kbs), type, tags, since, until, fields)
             executor.kbs.get_entry(about.kb, id)
-            near = executor.search.neighbourhood()
+            near = executor.search.nearest_entries()
             return views.related_answer(
                 related(executor.storage, near, (about.kb, id), filters, limit)
             )
@@ -192,17 +192,16 @@ class Reading:
         """
 
         def dangling() -> LinksAnswer:
-            service, names = (
-                self._executor.services.links,
-                self._executor.only(kb) or self._executor.kb_names(),
-            )
-            most = offset + limit + 1
-            found = [each for name in names for each in service.dangling(name, limit=most)]
-            return views.links_answer(found, [], limit, offset)
+            executor = self._executor
+            service, names = executor.services.links, executor.only(kb) or executor.kb_names()
+            found = service.dangling(names, limit=limit + 1, offset=offset)
+            return views.links_answer(found, [], limit, 0)
 
         def both(about: About) -> LinksAnswer:
-            found = self._executor.services.links.of(about.kb, about.id)
-            return views.links_answer(found.links, found.backlinks, limit, offset)
+            found = self._executor.services.links.of(
+                about.kb, about.id, limit=limit + 1, offset=offset
+            )
+            return views.links_answer(found.links, found.backlinks, limit, 0)
 
         if id is None:
             return await self._executor.run_sync(dangling)

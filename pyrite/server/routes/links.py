@@ -65,7 +65,7 @@ async def list_dangling_links(kb: str, *, query_args: PageParameters) -> Respons
     By the entry that they are in. `Link` leads to the next page.
     """
     links, limit, offset = server().services.links, query_args.limit, query_args.offset
-    found = await server().run_sync(lambda: links.dangling(kb, limit=offset + limit + 1)[offset:])
+    found = await server().run_sync(lambda: links.dangling([kb], limit=limit + 1, offset=offset))
     more = len(found) > limit
     body = {"links": [dangling_dict(each) for each in found[:limit]], "more": more}
     return reply(body, headers={"Link": next_page(offset + limit)} if more else None)

@@ -44,6 +44,7 @@ def scrape(served: ServerProcess, clients: Clients) -> Scrape:
     """What a process has to tell now; to be called on the Trio thread, and collected off it."""
     return Scrape(
         storage=served.storage,
+        model=served.settings.model,
         database=served.settings.database_path,
         now=served.clock(),
         leads=served.leads,

@@ -1,4 +1,4 @@
-"""Copying a database that is in use.
+"""Backup of a database that is in use.
 
 It is done with SQLite's online backup or, where much of the database is empty, with VACUUM INTO,
 which leaves that out. The copy is of one moment: a transaction holds that state for as long as it
@@ -33,11 +33,11 @@ _MUCH_EMPTY = 0.1
 _PAGES = 1_000
 
 
-def silent(done: int, of: int) -> None:
-    """Progress that nobody looks at."""
+def no_progress(done: int, of: int) -> None:
+    """Ignore the progress."""
 
 
-def back_up(source: Path, target: Path, progress: Progress = silent) -> int:
+def back_up(source: Path, target: Path, progress: Progress = no_progress) -> int:
     """Copy a database into a new file; returns the file's size in bytes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""SQL that checks what the schema and its users promise; only ``pyrite doctor`` runs it."""
+"""Integrity checks of a database and its invariants; only ``pyrite doctor`` runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bringing a database up to the present schema."""
+"""Migration of a database to the present schema."""
 
 from __future__ import annotations
 

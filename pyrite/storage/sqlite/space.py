@@ -1,7 +1,8 @@
-"""The room that a database takes on disk, and what becomes of pages that hold nothing any more.
+"""The disk space of a database, and its compaction.
 
-SQLite keeps them for what will be written next, so that a file never shrinks by itself. It is
-made anew without them either as a copy, which keeps nobody waiting, or in its own place.
+SQLite keeps pages that hold nothing any more for what will be written next, so that a file never
+shrinks by itself. It is rebuilt without them either as a copy, which keeps nobody waiting, or in
+its own place.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ def copy_without_empty(conn: sqlite3.Connection, target: Path, tell: Callable[[]
         target: a file of no bytes.
         tell: called again and again meanwhile.
     """
-    with _looking_up(conn, tell):
+    with _interruptible(conn, tell):
         conn.execute("VACUUM INTO ?", (str(target),))
 
 
 def compact(path: Path) -> Space:
-    """Make the database anew in its place, its index of words in one piece; how large it is then.
+    """Rebuild the database in its place, its index of words in one piece; how large it is then.
 
     Others can read meanwhile. Whoever wants to write waits for it, and gives up after
     :data:`~pyrite.storage.sqlite.connection.BUSY_TIMEOUT_S`.
@@ -52,7 +53,7 @@ def compact(path: Path) -> Space:
         StorageError: it cannot be done; the database is as it was.
     """
     try:
-        with closing(connect(path)) as conn, _looking_up(conn, lambda: None):
+        with closing(connect(path)) as conn, _interruptible(conn, lambda: None):
             conn.execute("INSERT INTO entry_words (entry_words) VALUES ('optimize')")
             conn.execute("VACUUM")
             conn.execute("PRAGMA wal_checkpoint (TRUNCATE)")
@@ -62,8 +63,8 @@ def compact(path: Path) -> Space:
 
 
 @contextmanager
-def _looking_up(conn: sqlite3.Connection, tell: Callable[[], None]) -> Iterator[None]:
-    """Have long statements look up now and then, so that Ctrl-C and others get their turn."""
+def _interruptible(conn: sqlite3.Connection, tell: Callable[[], None]) -> Iterator[None]:
+    """Call a function now and then during long statements, so that Ctrl-C gets its turn."""
     raised: list[BaseException] = []
 
     def look() -> int:

@@ -1,56 +1,77 @@
-"""The SQLite engine: :class:`pyrite.storage.protocol.Storage` over the modules beside it."""
+"""The SQLite engine: :class:`pyrite.storage.protocol.Storage`, and which transactions it takes.
+
+Most of what it offers is one statement, or a few, in one transaction: a function of
+:mod:`pyrite.storage.sqlite.tables` with the connection given to it. The rest is spelled out. What
+is slow to find is looked for before the write lock is taken, and looked at again under it; what
+is long is done in slices, so that others can write in between.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
-from actors.lifecycle import RetryPolicy, Status
-from actors.messages import Claim, Encoded, Event
+from actors.lifecycle import Status
+from actors.messages import Encoded
 from actors.ports import Ending, Settled
-from pyrite.markdown.link_targets import Named
-from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest, Watcher
-from pyrite.storage.records import (
-    EmbeddingState,
-    Failure,
-    FeedBounds,
-    FileRow,
-    Filters,
-    JobRow,
-    KnowledgeBase,
-    LastError,
-    Leader,
-    LinkRow,
-    Model,
-    Passage,
-    QueueCounts,
-    Space,
-    StoredEntry,
-    TokenRow,
-    WordHit,
-    WordQuery,
-    WorkerRow,
-)
-from pyrite.storage.sqlite import transactions
-from pyrite.storage.sqlite.backup import Progress, back_up, silent
+from pyrite.storage.protocol import ClaimedRows, ClaimRequest, Watcher
+from pyrite.storage.records import Leader, Model, Space
+from pyrite.storage.sqlite import health
+from pyrite.storage.sqlite.backup import Progress, back_up, no_progress
 from pyrite.storage.sqlite.connection import Connections
-from pyrite.storage.sqlite.space import compact, space
-from pyrite.storage.sqlite.tables import (
-    embeddings,
-    entries,
-    feed,
-    jobs,
-    leadership,
-    links,
-    passages,
-    queue,
-    queue_status,
-    tokens,
-    words,
-    workers,
-)
+from pyrite.storage.sqlite.driver import sqlite3
+from pyrite.storage.sqlite.space import compact
+from pyrite.storage.sqlite.space import space as space_of
+from pyrite.storage.sqlite.tables import embeddings as embedding_sql
+from pyrite.storage.sqlite.tables import entries as entry_sql
+from pyrite.storage.sqlite.tables import feed as feed_sql
+from pyrite.storage.sqlite.tables import links as link_sql
+from pyrite.storage.sqlite.tables import passages as passage_sql
+from pyrite.storage.sqlite.tables import queue as queue_sql
+from pyrite.storage.sqlite.tables import queue_status as status_sql
+from pyrite.storage.sqlite.tables import service as service_sql
+from pyrite.storage.sqlite.tables import views as view_sql
+from pyrite.storage.sqlite.tables import words as word_sql
 from pyrite.storage.sqlite.writing import SqliteWriting
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+read, write = Connections.read, Connections.write
+
+#: Embeddings deleted in one transaction: a fraction of a second's work.
+_COLLECTED = 1_000
+
+#: Entries that are forgotten in one transaction, a tenth of a second's work, and how long the
+#: write lock is left to others then, in seconds.
+_FORGOTTEN = 100
+_OTHERS_TURN_S = 0.02
+
+#: Pages of the index of words that are written in one transaction of merging. Those that are only
+#: read, because all that they tell of is gone, are not counted: dropping the words of 12,000
+#: entries takes a second, and deleting these took ten.
+_MERGED = 200
+
+#: Events deleted in one transaction: some ten milliseconds' work.
+_PRUNED = 10_000
+
+
+def _in(
+    transaction: Callable[[Connections], AbstractContextManager[sqlite3.Connection]],
+    do: Callable[Concatenate[sqlite3.Connection, P], R],
+) -> Callable[Concatenate[SqliteStorage, P], R]:
+    """The method that calls a function in a transaction of its own."""
+
+    @wraps(do)
+    def method(self: SqliteStorage, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with transaction(self._db) as conn:
+            return do(conn, *args, **kwargs)
+
+    return method
 
 
 class SqliteStorage:
@@ -67,7 +88,7 @@ class SqliteStorage:
     def close(self) -> None:
         self._db.close()
 
-    def backup(self, target: Path, progress: Progress = silent) -> int:
+    def backup(self, target: Path, progress: Progress = no_progress) -> int:
         """Copy the database into a new file while others go on; returns its size in bytes.
 
         Args:
@@ -100,228 +121,193 @@ class SqliteStorage:
 
     # Knowledge bases and entries
 
-    def add_kb(self, name: str, path: str, *, now: float) -> None:
-        with self._db.write() as conn:
-            entries.add_kb(conn, name, path, now=now)
-
-    def kbs(self) -> list[KnowledgeBase]:
-        with self._db.read() as conn:
-            return entries.kbs(conn)
+    add_kb = _in(write, entry_sql.add_kb)
+    kbs = _in(read, entry_sql.kbs)
+    entry = _in(read, entry_sql.entry)
+    entries = _in(read, entry_sql.entries)
+    ids = _in(read, entry_sql.ids)
+    files = _in(read, entry_sql.files)
+    links = _in(read, link_sql.links)
+    links_after = _in(read, link_sql.links_after)
+    names = _in(read, link_sql.names)
 
     def remove_kb(self, name: str, *, now: float) -> bool:
-        return transactions.remove_kb(self._db, name, now=now)
+        """Forget a knowledge base and, where it was the larger part of all, its words as well.
 
-    def entry(self, kb: str, entry_id: str) -> StoredEntry | None:
+        Its entries go in slices, between which others can write; broken off, it is there with
+        those that are left. What is gone stays in the index of words until that is merged, in
+        slices as well. That takes the longer the more is left, which is why a smaller part is
+        left for later writes to merge.
+        """
         with self._db.read() as conn:
-            return entries.entry(conn, kb, entry_id)
-
-    def entries(
-        self, filters: Filters = EVERYTHING, *, limit: int | None = None, offset: int = 0
-    ) -> list[StoredEntry]:
-        with self._db.read() as conn:
-            return entries.entries(conn, filters, limit=limit, offset=offset)
-
-    def files(self, kb: str) -> dict[str, FileRow]:
-        with self._db.read() as conn:
-            return entries.files(conn, kb)
-
-    def links(
-        self, kb: str, *, entry_id: str | None = None, keys: Collection[str] | None = None
-    ) -> list[LinkRow]:
-        with self._db.read() as conn:
-            return links.links(conn, kb, entry_id, keys)
-
-    def names(self, kb: str) -> list[Named]:
-        with self._db.read() as conn:
-            return links.names(conn, kb)
+            removed, all_of_them = (status_sql.counts(conn, kb).total for kb in (name, None))
+        last = _FORGOTTEN
+        while last == _FORGOTTEN:
+            with self._db.write() as conn:
+                last = entry_sql.forget_some(conn, name, _FORGOTTEN)
+            # Who waits for the write lock looks for it now and then, and would not find it free.
+            time.sleep(_OTHERS_TURN_S if last else 0)
+        with self._db.write() as conn:
+            found = entry_sql.remove_kb(conn, name, now=now)
+        more = anew = found and removed * 2 >= all_of_them
+        while more:
+            with self._db.write() as conn:
+                more = word_sql.merge(conn, _MERGED, anew=anew)
+            anew = False
+        return found
 
     # The queue
 
     def claim(self, request: ClaimRequest) -> ClaimedRows:
-        return transactions.claim(self._db, request)
+        """Claim what is due, if anything is, and read it."""
+        with self._db.read() as conn:
+            due = queue_sql.any_due(conn, request)
+        claimed: list[int] = []
+        rescued = 0
+        if due:
+            with self._db.write() as conn:
+                rescued = queue_sql.rescue_expired(conn, request.policy, now=request.now)
+                claimed = queue_sql.claim(conn, request)
+        with self._db.read() as conn:
+            next_due = status_sql.next_due(conn)
+            return ClaimedRows(
+                due=tuple(queue_sql.read_claimed(conn, claimed, request.worker_id)),
+                next_due_s=None if next_due is None else next_due - request.now,
+                unfinished=status_sql.counts(conn, request.kb).unfinished,
+                rescued=rescued,
+            )
 
     def settle(
         self, model_id: int, encoded: Sequence[Encoded], endings: Sequence[Ending], *, now: float
     ) -> Settled:
+        """Store embeddings and end claims, with their events: all of it in one transaction."""
+        finished = [e.claim for e in endings if e.transition.status is Status.DONE]
+        failed = [e for e in endings if e.transition.status is not Status.DONE]
         with self._db.write() as conn:
-            return transactions.settle(conn, model_id, encoded, endings, now=now)
+            embedding_sql.store(conn, model_id, encoded)
+            queued_at = queue_sql.finish(conn, finished, model_id, now=now)
+            done = [claim for claim in finished if claim.token in queued_at]
+            embedding_sql.link(conn, model_id, done)
+            events = feed_sql.append_completed(conn, done, queued_at, now)
+            lost = [claim for claim in finished if claim.token not in queued_at]
+            for ending in failed:
+                claim, to = ending.claim, ending.transition
+                if not queue_sql.fail(conn, ending, now=now):
+                    lost.append(claim)
+                elif to.status is Status.FAILED:
+                    entry = (claim.kb, claim.entry_id, claim.revision)
+                    events.append(queue_sql.failed_event(conn, entry, to, now=now))
+        return Settled(tuple(events), tuple(lost))
 
-    def renew(self, claims: Sequence[Claim], lease_expires_at: float) -> None:
-        with self._db.write() as conn:
-            queue.renew(conn, claims, lease_expires_at)
-
-    def release(self, claims: Sequence[Claim]) -> int:
-        with self._db.write() as conn:
-            return queue.release(conn, claims)
-
-    def rescue(self, worker_ids: Collection[str], policy: RetryPolicy, *, now: float) -> int:
-        with self._db.write() as conn:
-            return queue.rescue_workers(conn, worker_ids, policy, now=now)
-
-    def retry_failed(
-        self, kb: str | None, entry_ids: Collection[str] | None, *, now: float
-    ) -> list[tuple[str, str]]:
-        with self._db.write() as conn:
-            return queue.retry_failed(conn, kb, entry_ids, now=now)
+    renew = _in(write, queue_sql.renew)
+    release = _in(write, queue_sql.release)
+    rescue = _in(write, queue_sql.rescue_workers)
+    retry_failed = _in(write, queue_sql.retry_failed)
 
     def reembed(self, kb: str | None, *, now: float, force: bool, other_than: int | None) -> int:
-        return transactions.reembed(self._db, kb, now=now, force=force, other_than=other_than)
+        """Queue finished entries again, in slices."""
+        queued, rowids = 0, [0]
+        while rowids:
+            with self._db.write() as conn:
+                rowids = queue_sql.reembed(
+                    conn, kb, now=now, force=force, other_than=other_than, after_row=rowids[-1]
+                )
+            queued += len(rowids)
+        return queued
 
-    def counts(self, kb: str | None = None) -> QueueCounts:
-        with self._db.read() as conn:
-            return queue_status.counts(conn, kb)
+    counts = _in(read, status_sql.counts)
+    queue_state = _in(read, status_sql.queue_state)
+    failures = _in(read, status_sql.failures)
+    revision_status = _in(read, status_sql.of_revision)
 
-    def unfinished_characters(self, kb: str | None = None) -> int:
-        with self._db.read() as conn:
-            return queue_status.unfinished_characters(conn, kb)
+    # Workers, the right to embed, tokens and jobs
 
-    def outdated(self, model_ids: Collection[int], kb: str | None = None) -> int:
-        with self._db.read() as conn:
-            return queue_status.outdated(conn, model_ids, kb)
-
-    def failures(self, kb: str | None = None, limit: int | None = None) -> list[Failure]:
-        with self._db.read() as conn:
-            return queue_status.failures(conn, kb, limit)
-
-    def last_error(self, kb: str | None = None) -> LastError | None:
-        with self._db.read() as conn:
-            return queue_status.last_error(conn, kb)
-
-    def oldest_pending(self, kb: str | None = None) -> float | None:
-        with self._db.read() as conn:
-            return queue_status.oldest_pending(conn, kb)
-
-    def revision_status(self, revision: int, model_id: int | None = None) -> Status | None:
-        with self._db.read() as conn:
-            return queue_status.of_revision(conn, revision, model_id)
-
-    # Workers
-
-    def beat(self, worker: WorkerRow) -> None:
-        with self._db.write() as conn:
-            workers.beat(conn, worker)
-
-    def retire(self, worker_ids: Collection[str]) -> None:
-        with self._db.write() as conn:
-            workers.retire(conn, worker_ids)
-
-    def workers(self) -> list[WorkerRow]:
-        with self._db.read() as conn:
-            return workers.workers(conn)
-
-    # The right to embed, tokens and jobs
+    beat = _in(write, service_sql.beat)
+    retire = _in(write, service_sql.retire)
+    workers = _in(read, service_sql.workers)
 
     def lead(self, candidate: Leader, *, dead: Collection[str] = ()) -> Leader:
-        return transactions.lead(self._db, candidate, dead)
-
-    def resign(self, worker_id: str) -> None:
-        with self._db.write() as conn:
-            leadership.resign(conn, worker_id)
-
-    def leader(self) -> Leader | None:
+        """Take the right to embed, or renew it; who does not get it writes nothing."""
         with self._db.read() as conn:
-            return leadership.leader(conn)
-
-    def add_token(self, token: TokenRow) -> None:
+            found = service_sql.leader_after(service_sql.leader(conn), candidate, dead)
+        if found.worker_id != candidate.worker_id:
+            return found
         with self._db.write() as conn:
-            tokens.add(conn, token)
+            return service_sql.lead(conn, candidate, dead)
 
-    def tokens(self) -> list[TokenRow]:
-        with self._db.read() as conn:
-            return tokens.tokens(conn)
-
-    def revoke_token(self, name: str) -> bool:
-        with self._db.write() as conn:
-            return tokens.revoke(conn, name)
-
-    def put_job(self, job: JobRow) -> None:
-        with self._db.write() as conn:
-            jobs.put(conn, job)
-
-    def jobs(self) -> list[JobRow]:
-        with self._db.read() as conn:
-            return jobs.jobs(conn)
+    resign = _in(write, service_sql.resign)
+    leader = _in(read, service_sql.leader)
+    add_token = _in(write, service_sql.add_token)
+    tokens = _in(read, service_sql.tokens)
+    revoke_token = _in(write, service_sql.revoke_token)
+    put_job = _in(write, service_sql.put_job)
+    jobs = _in(read, service_sql.jobs)
 
     # Embeddings
 
     def model(self, fingerprint: str, name: str) -> Model:
-        return transactions.model(self._db, fingerprint, name)
-
-    def models(self) -> list[Model]:
+        """The model with that fingerprint, entered if it or its name is new."""
         with self._db.read() as conn:
-            return embeddings.models(conn)
-
-    def known(self, model_id: int, digests: Collection[bytes]) -> dict[bytes, int]:
-        with self._db.read() as conn:
-            return embeddings.known(conn, model_id, digests)
-
-    def embeddings(self, kb: str, entry_id: str) -> list[tuple[Passage, bytes]]:
-        with self._db.read() as conn:
-            return passages.of_entry(conn, kb, entry_id)
-
-    def embedding_state(self, model_id: int) -> EmbeddingState:
-        with self._db.read() as conn:
-            return embeddings.state(conn, model_id)
-
-    def embeddings_after(self, model_id: int, after: int, limit: int) -> list[tuple[int, bytes]]:
-        with self._db.read() as conn:
-            return embeddings.after(conn, model_id, after, limit)
-
-    def embeddings_by_id(self, model_id: int, ids: Collection[int]) -> list[tuple[int, bytes]]:
-        with self._db.read() as conn:
-            return embeddings.by_id(conn, model_id, ids)
-
-    def cached(self, model_id: int, after: int, limit: int) -> list[tuple[int, bytes, bytes]]:
-        with self._db.read() as conn:
-            return embeddings.cached(conn, model_id, after, limit)
-
-    def add_cached(self, model_id: int, vectors: Sequence[tuple[bytes, bytes]]) -> int:
+            known = embedding_sql.model(conn, fingerprint)
+        if known is not None and known.name == name:
+            return known
         with self._db.write() as conn:
-            return embeddings.add_cached(conn, model_id, vectors)
+            return embedding_sql.add_model(conn, fingerprint, name)
+
+    models = _in(read, embedding_sql.models)
+    known = _in(read, embedding_sql.known)
+    embeddings = _in(read, passage_sql.of_entry)
+    embedding_state = _in(read, embedding_sql.state)
+    embeddings_after = _in(read, embedding_sql.after)
+    embeddings_by_id = _in(read, embedding_sql.by_id)
+    cached = _in(read, embedding_sql.cached)
+    add_cached = _in(write, embedding_sql.add_cached)
 
     def collect_unused(self, *, now: float, unused_s: float, every_s: float = 0.0) -> int:
-        return transactions.collect_unused(self._db, now=now, unused_s=unused_s, every_s=every_s)
+        """Delete embeddings that have long been unused, in slices."""
+        with self._db.read() as conn:
+            # An explicit wish is met even where the clock has been set back since.
+            if every_s and now - embedding_sql.collected_at(conn) < every_s:
+                return 0
+            found = embedding_sql.unused(conn)
+        with self._db.write() as conn:
+            embedding_sql.mark_unused(conn, found, now=now)
+        collected, last = 0, _COLLECTED
+        while last == _COLLECTED:
+            with self._db.write() as conn:
+                last = embedding_sql.collect(conn, before=now - unused_s, limit=_COLLECTED)
+            collected += last
+        return collected
 
     # Searching
 
-    def embedding_ids(self, model_id: int, filters: Filters) -> list[int]:
-        with self._db.read() as conn:
-            return passages.embedding_ids(conn, model_id, filters)
-
-    def layout(self, model_id: int, kb: str, entry_id: str) -> list[Passage]:
-        with self._db.read() as conn:
-            return passages.layout(conn, model_id, kb, entry_id)
-
-    def passages(self, ids: Collection[int], filters: Filters = EVERYTHING) -> list[Passage]:
-        with self._db.read() as conn:
-            return passages.serving(conn, ids, filters)
-
-    def with_words(
-        self, query: WordQuery, filters: Filters = EVERYTHING, *, limit: int, offset: int = 0
-    ) -> list[WordHit]:
-        with self._db.read() as conn:
-            return words.search(conn, query, filters, limit=limit, offset=offset)
-
-    def highlights(self, kb: str, entry_id: str, query: WordQuery) -> list[tuple[int, int]]:
-        with self._db.read() as conn:
-            return words.highlights(conn, kb, entry_id, query)
+    embedding_ids = _in(read, passage_sql.embedding_ids)
+    passages = _in(read, passage_sql.serving)
+    with_words = _in(read, word_sql.search)
+    views = _in(read, view_sql.views)
 
     # The feed and its health
 
-    def events(self, since: int, limit: int) -> list[Event]:
-        with self._db.read() as conn:
-            return feed.events(conn, since, limit)
-
-    def feed_bounds(self) -> FeedBounds:
-        with self._db.read() as conn:
-            return feed.bounds(conn)
+    events = _in(read, feed_sql.events)
+    feed_bounds = _in(read, feed_sql.bounds)
 
     def prune_events(self, keep: int) -> int:
-        return transactions.prune_events(self._db, keep)
+        """Delete all but the newest events, in slices: a large import leaves a million."""
+        bounds = self.feed_bounds()
+        through, pruned = bounds.last - keep, 0
+        for first in range(bounds.first, through + 1, _PRUNED):
+            with self._db.write() as conn:
+                pruned += feed_sql.prune(conn, min(first + _PRUNED - 1, through))
+        return pruned
 
     def problems(self) -> Mapping[str, int | str]:
-        return transactions.problems(self._db)
-
-    def space(self) -> Space:
+        """What is broken; only looking at the full-text index needs the write lock."""
         with self._db.read() as conn:
-            return space(conn)
+            found = health.problems(conn)
+        with self._db.write() as conn:
+            disagreement = health.words_problem(conn)
+        if disagreement is not None:
+            found["words that are not those of the entries"] = disagreement
+        return found
+
+    space = _in(read, space_of)

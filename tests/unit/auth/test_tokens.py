@@ -11,7 +11,8 @@ import pytest
 from pyrite.auth import tokens
 from pyrite.auth.tokens import Tier, TokenService
 from pyrite.errors import ConflictError, NotFoundError, TokenError
-from tests.fakes.memory_storage import MemoryStorage
+from pyrite.storage.sqlite.store import SqliteStorage
+from tests.fakes.database import temporary_storage
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Clock:
 @dataclass
 class Kit:
     clock: Clock = field(default_factory=Clock)
-    storage: MemoryStorage = field(default_factory=MemoryStorage)
+    storage: SqliteStorage = field(default_factory=temporary_storage)
 
     def __post_init__(self) -> None:
         self.service = TokenService(self.storage, self.clock)

@@ -18,7 +18,8 @@ from pyrite.embedding.leaders import Standing, present_leader, standing
 from pyrite.embedding.leadership import LOOK_S, Leadership
 from pyrite.embedding.process import identity
 from pyrite.storage.records import Leader
-from tests.fakes.memory_storage import MemoryStorage
+from pyrite.storage.sqlite.store import SqliteStorage
+from tests.fakes.database import temporary_storage
 
 T = TypeVar("T")
 
@@ -44,11 +45,11 @@ def dead_pid() -> int:
 
 
 @pytest.fixture
-def storage() -> MemoryStorage:
-    return MemoryStorage()
+def storage() -> SqliteStorage:
+    return temporary_storage()
 
 
-def candidate(storage: MemoryStorage) -> Leadership:
+def candidate(storage: SqliteStorage) -> Leadership:
     return Leadership(storage, LEASE_S, trio.current_time, run_sync=inline)
 
 
@@ -70,7 +71,7 @@ def test_how_the_right_stands(held: Leader | None, dead: bool, expected: Standin
     assert standing(held, "me", 5.0, dead=dead) is expected
 
 
-def test_who_leads_now(storage: MemoryStorage) -> None:
+def test_who_leads_now(storage: SqliteStorage) -> None:
     assert present_leader(storage, 0.0) is None
     held = storage.lead(leader())
     assert present_leader(storage, 9.0) == held
@@ -84,7 +85,7 @@ def test_who_leads_now(storage: MemoryStorage) -> None:
 
 
 async def test_the_first_has_it_and_the_second_waits(
-    storage: MemoryStorage, autojump_clock: MockClock
+    storage: SqliteStorage, autojump_clock: MockClock
 ) -> None:
     first, second = candidate(storage), candidate(storage)
     await first.acquire()
@@ -98,7 +99,7 @@ async def test_the_first_has_it_and_the_second_waits(
 
 
 async def test_what_is_given_back_is_taken_within_a_second(
-    storage: MemoryStorage, autojump_clock: MockClock
+    storage: SqliteStorage, autojump_clock: MockClock
 ) -> None:
     first, second = candidate(storage), candidate(storage)
     await first.acquire()
@@ -119,7 +120,7 @@ async def test_what_is_given_back_is_taken_within_a_second(
 
 
 async def test_who_is_woken_looks_at_once(
-    storage: MemoryStorage, autojump_clock: MockClock
+    storage: SqliteStorage, autojump_clock: MockClock
 ) -> None:
     storage.lead(leader(expires_at=100.0))
     me = candidate(storage)
@@ -132,7 +133,7 @@ async def test_who_is_woken_looks_at_once(
 
 
 async def test_it_is_kept_for_as_long_as_the_work_takes(
-    storage: MemoryStorage, autojump_clock: MockClock
+    storage: SqliteStorage, autojump_clock: MockClock
 ) -> None:
     first, second = candidate(storage), candidate(storage)
     await first.acquire()
@@ -151,7 +152,7 @@ async def test_it_is_kept_for_as_long_as_the_work_takes(
     assert held.since == taken[0] >= 20 * LEASE_S
 
 
-async def test_what_lapses_is_taken(storage: MemoryStorage, autojump_clock: MockClock) -> None:
+async def test_what_lapses_is_taken(storage: SqliteStorage, autojump_clock: MockClock) -> None:
     storage.lead(leader(expires_at=LEASE_S))
     me = candidate(storage)
     await me.acquire()
@@ -159,7 +160,7 @@ async def test_what_lapses_is_taken(storage: MemoryStorage, autojump_clock: Mock
 
 
 async def test_a_dead_process_loses_it_at_once(
-    storage: MemoryStorage, autojump_clock: MockClock
+    storage: SqliteStorage, autojump_clock: MockClock
 ) -> None:
     storage.lead(leader(pid=dead_pid(), expires_at=1e9))
     me = candidate(storage)
@@ -173,7 +174,7 @@ async def test_a_dead_process_loses_it_at_once(
 
 
 async def test_who_loses_it_is_told_to_stop_and_may_try_again(
-    storage: MemoryStorage, autojump_clock: MockClock
+    storage: SqliteStorage, autojump_clock: MockClock
 ) -> None:
     me = candidate(storage)
     await me.acquire()
@@ -195,7 +196,7 @@ async def test_who_loses_it_is_told_to_stop_and_may_try_again(
     assert 30.0 <= trio.current_time() <= 30.0 + LOOK_S
 
 
-async def test_it_is_given_back_when_the_work_fails(storage: MemoryStorage) -> None:
+async def test_it_is_given_back_when_the_work_fails(storage: SqliteStorage) -> None:
     me = candidate(storage)
     await me.acquire()
 
@@ -208,7 +209,7 @@ async def test_it_is_given_back_when_the_work_fails(storage: MemoryStorage) -> N
 
 
 async def test_it_is_given_back_when_the_work_is_cancelled(
-    storage: MemoryStorage, autojump_clock: MockClock
+    storage: SqliteStorage, autojump_clock: MockClock
 ) -> None:
     me = candidate(storage)
     await me.acquire()
@@ -219,7 +220,7 @@ async def test_it_is_given_back_when_the_work_is_cancelled(
 
 
 async def test_a_renewal_that_fails_ends_the_work(
-    storage: MemoryStorage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    storage: SqliteStorage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     me = candidate(storage)
     await me.acquire()

@@ -17,6 +17,8 @@ from pyrite.markdown.link_targets import (
     key_of,
     keys_of,
     lookup_key,
+    name_keys,
+    wanted_keys,
 )
 from pyrite.markdown.links import Kind, Link
 
@@ -145,6 +147,26 @@ def test_whatever_a_link_means_can_be_found_by_its_key(
     found = EntryNames(by_id.values()).resolve(Link(kind, target, "", "", 1), source).ids
     assert all(lookup_key(target) in keys_of(by_id[each]) for each in found)
     assert len(set(found)) == len(found)
+
+
+ODD_IDS = st.lists(
+    st.sampled_from(["a", "A", "b.md", "b", ".", "..", "", "é", "e\u0301", " a "]),
+    min_size=1,
+    max_size=4,
+).map("/".join)
+
+
+@given(ENTRIES, st.lists(st.tuples(IDS | ODD_IDS, st.sampled_from(Kind), IDS), max_size=4))
+def test_the_names_under_its_keys_are_all_that_a_link_needs(
+    entries: list[Named], links: list[tuple[str, Kind, str]]
+) -> None:
+    by_id = {named.id: named for named in entries}
+    given_links = [(Link(kind, target, "", "", 1), source) for target, kind, source in links]
+    keys = {key for link, source in given_links for key in wanted_keys(link, source)}
+    among_all = EntryNames(by_id.values())
+    among_some = EntryNames(named for named in by_id.values() if keys & name_keys(named))
+    for link, source in given_links:
+        assert among_some.resolve(link, source) == among_all.resolve(link, source)
 
 
 @given(ENTRIES)

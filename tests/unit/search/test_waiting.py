@@ -16,7 +16,8 @@ from actors.messages import Event
 from pyrite.errors import NotFoundError
 from pyrite.search.freshness import Outcome, Waited
 from pyrite.search.waiting import wait, wait_embedded
-from tests.fakes.memory_storage import MemoryStorage
+from pyrite.storage.sqlite.tables import feed as events
+from tests.fakes.database import temporary_storage
 
 PENDING, PROCESSING, DONE, FAILED = Status
 REVISION = 7
@@ -31,7 +32,7 @@ class Waiting:
 
     def __init__(self, *statuses: Status | None) -> None:
         self._statuses: Iterator[Status | None] = chain(statuses, repeat(statuses[-1]))
-        self.fanout = Fanout(MemoryStorage(), run_sync, unchanged)
+        self.fanout = Fanout(temporary_storage(), run_sync, unchanged)
         #: When it looked.
         self.looks: list[float] = []
 
@@ -127,14 +128,14 @@ async def test_what_ends_at_the_last_moment_has_ended(autojump_clock: object) ->
 
 
 def test_where_no_event_loop_runs_it_watches_by_itself() -> None:
-    storage = MemoryStorage()
+    storage = temporary_storage()
     statuses = iter([PENDING, DONE])
 
     def status() -> Status | None:
         found = next(statuses)
         if found is PENDING:
-            with storage._write() as state:
-                state.tell("embed_complete", ("notes", "a"), REVISION, 0.0)
+            with storage._db.write() as conn:
+                events.append_bare(conn, [("embed_complete", "notes", "a", REVISION, 0.0)])
         return found
 
     assert wait(storage, status, REVISION, 60.0).outcome is Outcome.EMBEDDED
@@ -143,4 +144,4 @@ def test_where_no_event_loop_runs_it_watches_by_itself() -> None:
 @pytest.mark.parametrize("revision", [2**63, 10**30, -(2**70)])
 def test_no_write_has_a_number_that_no_database_holds(revision: int) -> None:
     with pytest.raises(NotFoundError, match=f"there is no revision {revision}"):
-        wait(MemoryStorage(), lambda: DONE, revision, 1.0)
+        wait(temporary_storage(), lambda: DONE, revision, 1.0)

@@ -1,4 +1,4 @@
-"""An app with every layer of the server but its routes, over a storage in memory."""
+"""An app with every layer of the server but its routes, over a database of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pyrite.server.metrics import Metrics
 from pyrite.server.middleware import problems, security
 from pyrite.server.middleware.security import caller, public, requires
 from pyrite.server.routes import metrics
-from tests.fakes.memory_storage import MemoryStorage
+from tests.fakes.database import temporary_storage
 
 
 class FakeFeed:
@@ -38,7 +38,7 @@ class AuthenticatedNode:
 
     settings: Settings
     clock: Callable[[], float] = time.time
-    storage: Any = field(default_factory=MemoryStorage)
+    storage: Any = field(default_factory=temporary_storage)
     leads: bool = True
     worker: Statistics | None = None
 

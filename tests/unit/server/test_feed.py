@@ -10,13 +10,12 @@ from actors.fanout import Fanout
 from actors.messages import Gap
 from pyrite.server.feed.messages import rendered
 from pyrite.server.feed.status import announce_status
-from tests.fakes.memory_storage import Memory, MemoryStorage
-from tests.unit.actors.test_fanout import watch
+from tests.unit.actors.test_fanout import Log, watch
 
 
 @pytest.fixture
-def memory():
-    return Memory()
+def log():
+    return Log()
 
 
 async def run_sync(function, *args):
@@ -26,21 +25,14 @@ async def run_sync(function, *args):
 
 
 @pytest.fixture
-def make(memory, nursery):
+def make(log, nursery):
     async def made(snapshot):
-        fanout = Fanout(MemoryStorage(memory), run_sync, rendered, watch=watch)
+        fanout = Fanout(log, run_sync, rendered, watch=watch)
         await nursery.start(fanout.run)
         nursery.start_soon(announce_status, fanout, run_sync, snapshot)
         return fanout
 
     return made
-
-
-def commit(memory, number=1, kind="entry_updated"):
-    """So many events in one transaction, by another process."""
-    with MemoryStorage(memory)._write() as state:
-        for _ in range(number):
-            state.tell(kind, ("notes", "a"), 1, 0.0)
 
 
 class Standing:
@@ -58,7 +50,7 @@ class Standing:
 
 
 async def test_status_at_most_once_a_second_and_once_after_the_last_change(
-    make, memory, autojump_clock
+    make, log, autojump_clock
 ):
     standing, told = Standing(), []
     feed = await make(standing)
@@ -75,7 +67,7 @@ async def test_status_at_most_once_a_second_and_once_after_the_last_change(
             nursery.start_soon(listen, listener)
             for _ in range(35):  # over three and a half seconds
                 standing.pending += 1
-                commit(memory)
+                log.commit()
                 await trio.sleep(0.1)
             await trio.sleep(5)
             nursery.cancel_scope.cancel()
@@ -85,10 +77,10 @@ async def test_status_at_most_once_a_second_and_once_after_the_last_change(
     assert told[-1][1] == 35
 
 
-async def test_no_status_where_nothing_changed_or_nobody_listens(make, memory, autojump_clock):
+async def test_no_status_where_nothing_changed_or_nobody_listens(make, log, autojump_clock):
     standing = Standing()
     feed = await make(standing)
-    commit(memory)
+    log.commit()
     await trio.sleep(3)
     assert standing.asked == []
     with feed.subscribe() as listener:
@@ -98,7 +90,7 @@ async def test_no_status_where_nothing_changed_or_nobody_listens(make, memory, a
         (message,) = await listener.take()
         assert message.type == "status"
         for _ in range(5):  # as a worker's heartbeats, which change nothing
-            memory.commits += 1
+            log.commit(0)
             await trio.sleep(2)
         assert len(standing.asked) == 6
         with trio.move_on_after(5) as waiting:

@@ -13,6 +13,7 @@ import pytest
 from actors.lifecycle import Status
 from pyrite.markdown.entry import Entry
 from pyrite.storage.records import (
+    NO_MODEL,
     Failure,
     FileRow,
     FileStamp,
@@ -31,7 +32,16 @@ from pyrite.storage.sqlite.migrate import applied_count, migrate
 from pyrite.storage.sqlite.migrations import MIGRATIONS
 from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.files import digest_of
-from tests.conformance.hands import POLICY, Worker, true_vectors, vector, vectors, write
+from tests.conformance.hands import (
+    POLICY,
+    Worker,
+    highlights,
+    layout,
+    true_vectors,
+    vector,
+    vectors,
+    write,
+)
 
 #: Entry, status, attempts, error, force, model, claim; the row's revision is its place, from 11.
 QUEUE = (
@@ -142,9 +152,9 @@ def test_all_but_failures_is_queued_again(storage: SqliteStorage) -> None:
         Failure("kb", "failed by force", 19, "no better", 3, 68.0),
         Failure("kb", "failed", 18, "no good", 3, 67.0),
     ]
-    assert storage.last_error() == LastError("kb", "failed by force", "no better", 78.0)
-    assert storage.oldest_pending() == 50.0
-    assert storage.outdated([1, 2]) == 0
+    assert storage.queue_state().last_error == LastError("kb", "failed by force", "no better", 78.0)
+    assert storage.queue_state().oldest_pending == 50.0
+    assert storage.counts(model_id=NO_MODEL) == storage.counts()
 
     # As they stood before, and with all their attempts.
     rows = storage.claim(Worker(storage).request(100.0, limit=100))
@@ -182,7 +192,7 @@ def test_what_was_encoded_is_still_known(storage: SqliteStorage) -> None:
     assert {state.generation for state in states} == {0}
 
     # No entry has passages before it is embedded anew; a text that is as it was costs nothing.
-    assert storage.layout(1, "kb", "done") == []
+    assert layout(storage, 1, "kb", "done") == []
     assert storage.embedding_ids(1, Filters()) == []
     worker = Worker(storage, fingerprint="print")
     assert worker.model_id == 1
@@ -210,9 +220,9 @@ def test_words_are_found_at_once(storage: SqliteStorage) -> None:
         hits = storage.with_words(WordQuery((wanted,)), limit=100)
         assert {hit.entry_id for hit in hits} == names
     start = BODY.index("café")
-    assert storage.highlights("kb", "done", WordQuery(("cafe",))) == [(start, start + 4)]
+    assert highlights(storage, "kb", "done", WordQuery(("cafe",))) == [(start, start + 4)]
     write(storage, "kb", "done", "edited")
-    assert storage.highlights("kb", "done", WordQuery(("cafe",))) == []
+    assert highlights(storage, "kb", "done", WordQuery(("cafe",))) == []
 
 
 def test_numbers_go_on_from_where_they_were(storage: SqliteStorage) -> None:

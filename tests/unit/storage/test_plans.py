@@ -107,17 +107,17 @@ Question = Callable[[Storage], object]
 @pytest.mark.parametrize(
     ("question", "used"),
     [
-        (lambda s: s.oldest_pending(), {"queue_ready", "queue_later"}),
-        (lambda s: s.oldest_pending("kb"), {"queue_ready", "queue_later"}),
-        (lambda s: s.last_error(), {"queue_errors"}),
+        (lambda s: s.queue_state(), {"queue_ready", "queue_later", "queue_errors"}),
+        (lambda s: s.queue_state(["kb"]), {"queue_ready", "queue_later", "queue_errors"}),
         (lambda s: s.rescue(["w"], Worker(s).request().policy, now=0.0), {"queue_leased"}),
         (lambda s: s.retry_failed(None, None, now=0.0), {"queue_failed"}),
     ],
-    ids=["oldest_pending", "oldest_pending(kb)", "last_error", "rescue", "retry_failed"],
+    ids=["queue_state", "queue_state of one", "rescue", "retry_failed"],
 )
 def test_questions_use_the_index_made_for_them(
     storage: SqliteStorage, plans_of: Planner, question: Question, used: set[str]
 ) -> None:
+    write(storage, "kb", "a")
     plans = plans_of(lambda: question(storage))
 
     assert_no_walk(plans)
@@ -164,8 +164,9 @@ def test_settling_finds_its_rows_by_key(storage: SqliteStorage, plans_of: Planne
         lambda s: s.entry("kb", "a"),
         lambda s: s.entries(Filters(kbs=("kb",)), limit=10),
         lambda s: s.entries(Filters(kbs=("kb", "other")), limit=10),
+        lambda s: s.ids("kb", "a", 10),
         lambda s: s.embeddings("kb", "a"),
-        lambda s: s.layout(1, "kb", "a"),
+        lambda s: s.views([("kb", "a"), ("kb", "b")], model_id=1),
         lambda s: s.passages([1, 2]),
         lambda s: s.passages([1, 2], Filters(("kb",), ("note",), ("t",), "2024-01-01")),
         lambda s: s.revision_status(1),
@@ -180,7 +181,7 @@ def test_settling_finds_its_rows_by_key(storage: SqliteStorage, plans_of: Planne
         lambda s: s.release([]) or s.known(1, [b"x"]),
     ],
     ids=[
-        *("write", "entry", "entries", "entries of two", "embeddings", "layout", "passages"),
+        *("write", "entry", "entries", "entries of two", "ids", "embeddings", "views", "passages"),
         *("passages filtered", "revision_status", "embeddings_by_id"),
         *(
             "embeddings_after",
@@ -239,12 +240,6 @@ def test_the_vectors_of_one_knowledge_base_are_found_by_it(
     assert not any("SCAN" in step for step in plan)
 
 
-def test_an_entry_leads_to_its_layout(storage: SqliteStorage, plans_of: Planner) -> None:
-    plan = only(plans_of(lambda: storage.layout(1, "kb", "a")))
-
-    assert plan == ["SEARCH c USING PRIMARY KEY (kb_name=? AND entry_id=?)"]
-
-
 def test_a_revision_leads_to_its_row(storage: SqliteStorage, plans_of: Planner) -> None:
     write(storage, "kb", "a")
     plan = only(plans_of(lambda: storage.revision_status(1)))
@@ -264,12 +259,21 @@ def test_words_lead_to_their_entries(storage: SqliteStorage, plans_of: Planner) 
         assert plan[1] == "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"
 
 
-def test_what_is_highlighted_is_looked_up(storage: SqliteStorage, plans_of: Planner) -> None:
-    entry, words = only(plans_of(lambda: storage.highlights("kb", "a", WordQuery(("text",)))))
+def test_what_a_page_of_hits_shows_is_looked_up(storage: SqliteStorage, plans_of: Planner) -> None:
+    words = WordQuery(("text",))
+    plans = plans_of(lambda: storage.views([("kb", "a"), ("kb", "b")], model_id=1, query=words))
 
-    assert "(kb_name=? AND entry_id=?)" in entry
-    # One row of the full-text index, and not all that have the word.
-    assert re.fullmatch(r"SCAN entry_words VIRTUAL TABLE INDEX \d+:=M4", words)
+    layouts, highlights, entries = plans.values()
+    assert layouts[:2] == [
+        "SCAN k VIRTUAL TABLE INDEX 1:",
+        "SEARCH c USING PRIMARY KEY (kb_name=? AND entry_id=?)",
+    ]
+    for plan in (highlights, entries):
+        assert plan[0] == "SCAN k VIRTUAL TABLE INDEX 1:"
+        assert plan[1].endswith("(kb_name=? AND entry_id=?)")
+    # One row of the full-text index for each entry, and not all that have the word.
+    assert re.fullmatch(r"SCAN entry_words VIRTUAL TABLE INDEX \d+:=M4", highlights[2])
+    assert entries[2].endswith("(kb_name=? AND entry_id=?)")
 
 
 def test_looking_for_unused_embeddings_reads_no_vector(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyrite.storage.records import FeedBounds
-from pyrite.storage.sqlite import transactions
+from pyrite.storage.sqlite import store
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.conformance.hands import write
@@ -41,7 +41,7 @@ def commits(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> list[int
 def test_events_are_pruned_in_slices(
     storage: SqliteStorage, commits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transactions, "_PRUNED", 3)
+    monkeypatch.setattr(store, "_PRUNED", 3)
 
     assert storage.prune_events(2) == 8
     assert commits == [7, 4, 2]
@@ -65,8 +65,8 @@ def test_others_write_while_a_large_knowledge_base_is_forgotten(
             # It would wait for thirty seconds, and fail, if the lock were held.
             write(other, "other", str(len(left)))
 
-    monkeypatch.setattr(transactions, "_FORGOTTEN", 4)
-    monkeypatch.setattr("pyrite.storage.sqlite.transactions.time.sleep", turn)
+    monkeypatch.setattr(store, "_FORGOTTEN", 4)
+    monkeypatch.setattr("pyrite.storage.sqlite.store.time.sleep", turn)
     with closing(SqliteStorage(storage.path)) as other:
         other.add_kb("other", "/other", now=0.0)
         assert storage.remove_kb("kb", now=1.0)

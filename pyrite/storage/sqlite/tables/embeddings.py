@@ -29,7 +29,7 @@ def model(conn: sqlite3.Connection, fingerprint: str) -> Model | None:
 
 
 def add_model(conn: sqlite3.Connection, fingerprint: str, name: str) -> Model:
-    """Enter a model, or the name that it goes by now."""
+    """Store a model, or its new name."""
     conn.execute(
         "INSERT INTO models (fingerprint, name) VALUES (?, ?)"
         " ON CONFLICT (fingerprint) DO UPDATE SET name = excluded.name",
@@ -72,7 +72,7 @@ def store(conn: sqlite3.Connection, model_id: int, encoded: Sequence[Encoded]) -
             _replace(conn, number, _bytes(again))
             replaced += 1
     if replaced:
-        _tell_of_deletion(conn, model_id)
+        _raise_generation(conn, model_id)
     _insert(conn, model_id, [(digest, _bytes(each)) for digest, each in given.items()])
 
 
@@ -104,7 +104,7 @@ def _replace(conn: sqlite3.Connection, number: int, vector: bytes) -> None:
     conn.execute("DELETE FROM embeddings WHERE id = ?", (number,))
 
 
-def _tell_of_deletion(conn: sqlite3.Connection, model_id: int) -> None:
+def _raise_generation(conn: sqlite3.Connection, model_id: int) -> None:
     """Let those who keep a copy of the vectors know that some are gone."""
     conn.execute("UPDATE models SET generation = generation + 1 WHERE id = ?", (model_id,))
 
@@ -147,13 +147,13 @@ def state(conn: sqlite3.Connection, model_id: int) -> EmbeddingState:
 
 
 def after(
-    conn: sqlite3.Connection, model_id: int, number: int, limit: int
+    conn: sqlite3.Connection, model_id: int, after: int, limit: int
 ) -> list[tuple[int, bytes]]:
     """Embeddings with larger numbers, in their order."""
     return conn.execute(
         "SELECT id, vector FROM embeddings NOT INDEXED"
         " WHERE id > ? AND model_id = ? ORDER BY id LIMIT ?",
-        (number, model_id, limit),
+        (after, model_id, limit),
     ).fetchall()
 
 
@@ -167,13 +167,13 @@ def by_id(conn: sqlite3.Connection, model_id: int, ids: Collection[int]) -> list
 
 
 def cached(
-    conn: sqlite3.Connection, model_id: int, number: int, limit: int
+    conn: sqlite3.Connection, model_id: int, after: int, limit: int
 ) -> list[tuple[int, bytes, bytes]]:
     """Embeddings with larger numbers and the hashes of their texts."""
     return conn.execute(
         "SELECT id, digest, vector FROM embeddings NOT INDEXED"
         " WHERE id > ? AND model_id = ? ORDER BY id LIMIT ?",
-        (number, model_id, limit),
+        (after, model_id, limit),
     ).fetchall()
 
 
@@ -232,5 +232,5 @@ def collect(conn: sqlite3.Connection, *, before: float, limit: int) -> int:
     ).fetchall()
     conn.executemany("DELETE FROM embeddings WHERE id = ?", ((number,) for number, _ in rows))
     for model_id in {model_id for _, model_id in rows}:
-        _tell_of_deletion(conn, model_id)
+        _raise_generation(conn, model_id)
     return len(rows)

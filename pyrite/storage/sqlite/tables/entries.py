@@ -9,7 +9,16 @@ from typing import Any
 from actors.lifecycle import Status
 from pyrite.errors import ConflictError
 from pyrite.markdown.entry import Entry
-from pyrite.storage.records import FileRow, FileStamp, Filters, KnowledgeBase, Record, StoredEntry
+from pyrite.storage.protocol import EVERYTHING
+from pyrite.storage.records import (
+    FileRow,
+    FileStamp,
+    Filters,
+    Key,
+    KnowledgeBase,
+    Record,
+    StoredEntry,
+)
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables import feed, links
 from pyrite.storage.sqlite.tables.filters import condition
@@ -44,7 +53,7 @@ _ENQUEUE = """
         lease_expires_at = NULL, finished_at = NULL
 """
 
-_THERE = """
+_EXISTING = """
     SELECT entry_id FROM entries
     WHERE kb_name = ? AND entry_id IN (SELECT value FROM json_each(?))
 """
@@ -61,7 +70,7 @@ def upsert(
     """Write entries with their links, their queue rows, and the events that tell of it."""
     if not records:
         return []
-    there = _there(conn, records)
+    there = _existing(conn, records)
     last: int = conn.execute(_NEXT_REVISIONS, (len(records),)).fetchone()[0]
     revisions = list(range(last - len(records) + 1, last + 1))
     conn.executemany(
@@ -76,11 +85,11 @@ def upsert(
         ),
     )
     links.replace(conn, records, there)
-    feed.append_bare(conn, _told(records, revisions, there, now))
+    feed.append_bare(conn, _events(records, revisions, there, now))
     return revisions
 
 
-def _there(conn: sqlite3.Connection, records: Iterable[Record]) -> set[tuple[str, str]]:
+def _existing(conn: sqlite3.Connection, records: Iterable[Record]) -> set[tuple[str, str]]:
     """Which of the entries there are before they are written."""
     given: dict[str, list[str]] = {}
     for record in records:
@@ -88,11 +97,11 @@ def _there(conn: sqlite3.Connection, records: Iterable[Record]) -> set[tuple[str
     return {
         (kb, entry_id)
         for kb, ids in given.items()
-        for (entry_id,) in conn.execute(_THERE, (kb, _encode(ids)))
+        for (entry_id,) in conn.execute(_EXISTING, (kb, _encode(ids)))
     }
 
 
-def _told(
+def _events(
     records: Sequence[Record], revisions: Sequence[int], there: set[tuple[str, str]], now: float
 ) -> Iterator[tuple[str, str, str, int, float]]:
     """The event of each write, given which entries there were; notes those it tells of."""
@@ -183,17 +192,27 @@ def _file_row(row: Sequence[Any]) -> FileRow:
 
 def entry(conn: sqlite3.Connection, kb: str, entry_id: str) -> StoredEntry | None:
     """One entry with its body."""
-    row = conn.execute(
+    return of_keys(conn, _encode([(kb, entry_id)])).get((kb, entry_id))
+
+
+def of_keys(conn: sqlite3.Connection, keys: str) -> dict[Key, StoredEntry]:
+    """Entries with their bodies, given a JSON array of pairs of knowledge base and id."""
+    rows = conn.execute(
         f"""SELECT {_COLUMNS}, e.body
-            FROM entries e JOIN embed_queue q USING (kb_name, entry_id)
-            WHERE e.kb_name = ? AND e.entry_id = ?""",
-        (kb, entry_id),
-    ).fetchone()
-    return None if row is None else _stored(row)
+            FROM json_each(?) AS k
+            CROSS JOIN entries e ON e.kb_name = k.value ->> 0 AND e.entry_id = k.value ->> 1
+            JOIN embed_queue q USING (kb_name, entry_id)""",
+        (keys,),
+    )
+    return {(row[0], row[1]): _stored(row) for row in rows}
 
 
 def entries(
-    conn: sqlite3.Connection, filters: Filters, *, limit: int | None, offset: int
+    conn: sqlite3.Connection,
+    filters: Filters = EVERYTHING,
+    *,
+    limit: int | None = None,
+    offset: int = 0,
 ) -> list[StoredEntry]:
     """Entries by knowledge base and id, with empty bodies."""
     where, values = condition(filters)
@@ -204,6 +223,16 @@ def entries(
         (*values, -1 if limit is None else limit, offset),
     )
     return [_stored(row) for row in rows]
+
+
+def ids(conn: sqlite3.Connection, kb: str, after: str, limit: int) -> list[str]:
+    """Ids that follow one, in order."""
+    rows = conn.execute(
+        """SELECT entry_id FROM entries WHERE kb_name = ? AND entry_id > ?
+           ORDER BY entry_id LIMIT ?""",
+        (kb, after, limit),
+    )
+    return [row[0] for row in rows]
 
 
 def _stored(row: Sequence[Any]) -> StoredEntry:

@@ -40,12 +40,12 @@ def append(
     return Event(cursor.lastrowid, event_type, kb, entry_id, revision, at, detail)
 
 
-def append_bare(conn: sqlite3.Connection, told: Iterable[tuple[str, str, str, int, float]]) -> None:
+def append_bare(conn: sqlite3.Connection, rows: Iterable[tuple[str, str, str, int, float]]) -> None:
     """Write events (type, knowledge base, entry, revision, time) that have no detail."""
     conn.executemany(
         "INSERT INTO events (type, kb_name, entry_id, revision, at, detail)"
         " VALUES (?, ?, ?, ?, ?, '{}')",
-        told,
+        rows,
     )
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from pyrite.storage.records import Filters, Passage
+from pyrite.storage.protocol import EVERYTHING
+from pyrite.storage.records import Filters, Key, Passage
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables.filters import condition
 
@@ -25,17 +26,24 @@ def of_entry(conn: sqlite3.Connection, kb: str, entry_id: str) -> list[tuple[Pas
     return [(_passage(row), row[-1]) for row in rows]
 
 
-def layout(conn: sqlite3.Connection, model_id: int, kb: str, entry_id: str) -> list[Passage]:
-    """An entry's passages in order, if they were made with that model."""
+def layouts(conn: sqlite3.Connection, keys: str, model_id: int) -> dict[Key, list[Passage]]:
+    """The passages that a model made of entries, in order, given their keys as JSON."""
     rows = conn.execute(
-        f"""SELECT {_COLUMNS} FROM chunks c
-            WHERE c.kb_name = ? AND c.entry_id = ? AND c.model_id = ? ORDER BY c.ordinal""",
-        (kb, entry_id, model_id),
+        f"""SELECT {_COLUMNS}
+            FROM json_each(?) AS k
+            CROSS JOIN chunks c ON c.kb_name = k.value ->> 0 AND c.entry_id = k.value ->> 1
+            WHERE c.model_id = ? ORDER BY k.key, c.ordinal""",
+        (keys, model_id),
     )
-    return [_passage(row) for row in rows]
+    found: dict[Key, list[Passage]] = {}
+    for row in rows:
+        found.setdefault((row[0], row[1]), []).append(_passage(row))
+    return found
 
 
-def serving(conn: sqlite3.Connection, ids: Collection[int], filters: Filters) -> list[Passage]:
+def serving(
+    conn: sqlite3.Connection, ids: Collection[int], filters: Filters = EVERYTHING
+) -> list[Passage]:
     """The passages of such entries that these embeddings serve."""
     where, values = condition(filters)
     rows: Iterable[tuple[Any, ...]] = conn.execute(

@@ -8,7 +8,7 @@ either has moved on.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from actors.lifecycle import (
     LeaseExpired,
@@ -29,7 +29,7 @@ from pyrite.storage.records import (
 )
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables import feed
-from pyrite.storage.sqlite.tables.queue_status import READY, in_scope
+from pyrite.storage.sqlite.tables.queue_status import READY
 
 _HELD = "kb_name = ? AND entry_id = ? AND revision = ? AND claim_token = ?"
 
@@ -63,6 +63,11 @@ def any_due(conn: sqlite3.Connection, request: ClaimRequest) -> bool:
     return bool(row[0])
 
 
+def _in_scope(kb: str | None) -> str:
+    """The condition that confines a claim to a knowledge base."""
+    return "" if kb is None else "AND kb_name = :kb"
+
+
 def claim(conn: sqlite3.Connection, request: ClaimRequest) -> list[int]:
     """Promote and claim, what has expired being rescued; returns the rowids of the claims.
 
@@ -83,7 +88,7 @@ def claim(conn: sqlite3.Connection, request: ClaimRequest) -> list[int]:
     if suspects:
         return []
     ready = f"""SELECT rowid FROM embed_queue INDEXED BY queue_ready
-                WHERE {READY} {in_scope(request.kb)}"""
+                WHERE {READY} {_in_scope(request.kb)}"""
     if request.urgent:
         first = f"{ready} AND priority = {INTERACTIVE} ORDER BY queued_at LIMIT :limit"
         return _take(conn, request, first)
@@ -128,7 +133,7 @@ def _take(conn: sqlite3.Connection, request: ClaimRequest, candidates: str) -> l
 
 def read_claimed(
     conn: sqlite3.Connection, rowids: Collection[int], worker_id: str
-) -> Iterator[DueEntry]:
+) -> list[DueEntry]:
     """The texts of claims, most urgent first; one that has been lost since is left out."""
     rows = conn.execute(
         """SELECT q.kb_name, q.entry_id, e.title, e.summary, e.body, q.revision,
@@ -138,12 +143,7 @@ def read_claimed(
            ORDER BY q.priority, q.queued_at, q.rowid""",
         (json.dumps(list(rowids)), worker_id),
     )
-    for *columns, renew_through in rows:
-        kb, entry_id, title, summary, body, revision, token, attempt, queued_at, priority = columns
-        yield DueEntry(
-            *(kb, entry_id, title, summary, body),
-            *(revision, token, attempt, queued_at, priority, renew_through),
-        )
+    return [DueEntry(*row) for row in rows]
 
 
 def finish(

@@ -18,15 +18,11 @@ from pyrite.storage.records import (
     Failure,
     LastError,
     QueueCounts,
+    QueueState,
 )
 from pyrite.storage.sqlite.driver import sqlite3
 
 READY = "status = 'pending' AND available_at IS NULL"
-
-
-def in_scope(kb: str | None) -> str:
-    """The condition that confines a query to a knowledge base."""
-    return "" if kb is None else "AND kb_name = :kb"
 
 
 def next_due(conn: sqlite3.Connection) -> float | None:
@@ -42,39 +38,45 @@ def next_due(conn: sqlite3.Connection) -> float | None:
     return due
 
 
-def counts(conn: sqlite3.Connection, kb: str | None) -> QueueCounts:
-    """How many rows are in which state."""
+def counts(
+    conn: sqlite3.Connection, kb: str | None = None, *, model_id: int | None = None
+) -> QueueCounts:
+    """How many rows are in which state, where another model's work is still to be done."""
+    return _summed(conn, () if kb is None else (kb,), model_id)[0]
+
+
+def queue_state(
+    conn: sqlite3.Connection, kbs: Collection[str] = (), *, model_id: int | None = None
+) -> QueueState:
+    """How the queue stands, of some knowledge bases or of all."""
+    found, unfinished = _summed(conn, kbs, model_id)
+    oldest = _oldest_pending(conn, kbs) if found.pending else None
+    return QueueState(found, unfinished, oldest, _last_error(conn, kbs))
+
+
+def _summed(
+    conn: sqlite3.Connection, kbs: Collection[str], model_id: int | None
+) -> tuple[QueueCounts, int]:
+    """Entries by state, and the characters of those that are not at their end."""
     rows = conn.execute(
-        "SELECT status, sum(n) FROM queue_counts WHERE ? IS NULL OR kb_name = ? GROUP BY status",
-        (kb, kb),
-    )
-    return QueueCounts(**dict(rows))
+        f"""SELECT iif(status = 'done' AND model_id <> :model, 'pending', status) AS present,
+                   sum(n), sum(characters)
+            FROM queue_counts WHERE {_of_these(kbs)} GROUP BY present""",
+        {"model": model_id, "kbs": json.dumps(list(kbs))},
+    ).fetchall()
+    characters = {status: length for status, _, length in rows}
+    unfinished: int = characters.get("pending", 0) + characters.get("processing", 0)
+    return QueueCounts(**{status: number for status, number, _ in rows}), unfinished
 
 
-def unfinished_characters(conn: sqlite3.Connection, kb: str | None) -> int:
-    """How long the texts are that are pending or processing."""
-    row = conn.execute(
-        """SELECT coalesce(sum(characters), 0) FROM queue_counts
-           WHERE status IN ('pending', 'processing') AND (:kb IS NULL OR kb_name = :kb)""",
-        {"kb": kb},
-    ).fetchone()
-    number: int = row[0]
-    return number
+def _of_these(kbs: Collection[str]) -> str:
+    """The condition that confines a query to some knowledge bases."""
+    return "kb_name IN (SELECT value FROM json_each(:kbs))" if kbs else "TRUE"
 
 
-def outdated(conn: sqlite3.Connection, model_ids: Collection[int], kb: str | None) -> int:
-    """How many done rows were embedded with one of these models."""
-    row = conn.execute(
-        """SELECT coalesce(sum(n), 0) FROM queue_counts
-           WHERE status = 'done' AND model_id IN (SELECT value FROM json_each(:models))
-             AND (:kb IS NULL OR kb_name = :kb)""",
-        {"models": json.dumps(list(model_ids)), "kb": kb},
-    ).fetchone()
-    number: int = row[0]
-    return number
-
-
-def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> list[Failure]:
+def failures(
+    conn: sqlite3.Connection, kb: str | None = None, limit: int | None = None
+) -> list[Failure]:
     """Failed rows, newest first."""
     rows = conn.execute(
         """SELECT kb_name, entry_id, revision, error, attempts, finished_at FROM embed_queue
@@ -85,7 +87,9 @@ def failures(conn: sqlite3.Connection, kb: str | None, limit: int | None) -> lis
     return [Failure(*row) for row in rows]
 
 
-def of_revision(conn: sqlite3.Connection, revision: int, model_id: int | None) -> Status | None:
+def of_revision(
+    conn: sqlite3.Connection, revision: int, model_id: int | None = None
+) -> Status | None:
     """How far that write is with a model, or any; None if its row has gone or moved on.
 
     Raises:
@@ -104,30 +108,31 @@ def of_revision(conn: sqlite3.Connection, revision: int, model_id: int | None) -
     return None
 
 
-def last_error(conn: sqlite3.Connection, kb: str | None) -> LastError | None:
+def _last_error(conn: sqlite3.Connection, kbs: Collection[str]) -> LastError | None:
     """The newest error in the queue."""
     row = conn.execute(
-        f"""SELECT kb_name, entry_id, error, error_at FROM embed_queue
-            WHERE error IS NOT NULL {in_scope(kb)} ORDER BY error_at DESC LIMIT 1""",
-        {"kb": kb},
+        f"""SELECT kb_name, entry_id, error, error_at
+            FROM embed_queue INDEXED BY queue_errors
+            WHERE error IS NOT NULL AND {_of_these(kbs)} ORDER BY error_at DESC LIMIT 1""",
+        {"kbs": json.dumps(list(kbs))},
     ).fetchone()
     return None if row is None else LastError(*row)
 
 
-def oldest_pending(conn: sqlite3.Connection, kb: str | None) -> float | None:
+def _oldest_pending(conn: sqlite3.Connection, kbs: Collection[str]) -> float | None:
     """When the longest waiting row was queued."""
     # One look into the index for each priority, and the few rows that wait for a retry.
-    scope = in_scope(kb)
+    scope = _of_these(kbs)
     row = conn.execute(
         f"""SELECT min(at) FROM (
                 SELECT (SELECT queued_at FROM embed_queue INDEXED BY queue_ready
-                        WHERE {READY} {scope} AND priority = p.column1
+                        WHERE {READY} AND {scope} AND priority = p.column1
                         ORDER BY queued_at LIMIT 1) AS at
                 FROM (VALUES ({INTERACTIVE}), ({BULK}), ({SUSPECT})) AS p
                 UNION ALL
                 SELECT min(queued_at) FROM embed_queue INDEXED BY queue_later
-                WHERE status = 'pending' AND available_at IS NOT NULL {scope})""",
-        {"kb": kb},
+                WHERE status = 'pending' AND available_at IS NOT NULL AND {scope})""",
+        {"kbs": json.dumps(list(kbs))},
     ).fetchone()
     oldest: float | None = row[0]
     return oldest

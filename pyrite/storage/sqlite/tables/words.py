@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
-from pyrite.storage.records import Filters, WordHit, WordQuery
+from pyrite.storage.protocol import EVERYTHING
+from pyrite.storage.records import Filters, Key, WordHit, WordQuery
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables.filters import condition
 
@@ -32,7 +34,12 @@ def _quoted(word: str) -> str:
 
 
 def search(
-    conn: sqlite3.Connection, query: WordQuery, filters: Filters, *, limit: int, offset: int
+    conn: sqlite3.Connection,
+    query: WordQuery,
+    filters: Filters = EVERYTHING,
+    *,
+    limit: int,
+    offset: int = 0,
 ) -> list[WordHit]:
     """Entries that contain what is looked for, best first."""
     if not query:
@@ -66,22 +73,26 @@ def merge(conn: sqlite3.Connection, pages: int, *, anew: bool) -> bool:
 
 
 def highlights(
-    conn: sqlite3.Connection, kb: str, entry_id: str, query: WordQuery
-) -> list[tuple[int, int]]:
-    """Where in an entry's body the words are."""
+    conn: sqlite3.Connection, keys: str, query: WordQuery
+) -> dict[Key, list[tuple[int, int]]]:
+    """Where in entries' bodies the words are, given the entries' keys as JSON."""
     if not query:
-        return []
+        return {}
     # A mark that no text contains: the text with marks is then easily read back as ranges.
     mark = f"\x02{secrets.token_hex(8)}"
-    row = conn.execute(
-        f"""SELECT highlight(entry_words, {_BODY}, ?, ?)
-            FROM entry_words JOIN entries e ON e.id = entry_words.rowid
-            WHERE entry_words MATCH ? AND e.kb_name = ? AND e.entry_id = ?""",
-        (mark, mark, expression(query), kb, entry_id),
-    ).fetchone()
-    if row is None:
-        return []
-    parts = row[0].split(mark)
+    rows = conn.execute(
+        f"""SELECT e.kb_name, e.entry_id, highlight(entry_words, {_BODY}, ?, ?)
+            FROM json_each(?) AS k
+            CROSS JOIN entries e ON e.kb_name = k.value ->> 0 AND e.entry_id = k.value ->> 1
+            CROSS JOIN entry_words ON entry_words.rowid = e.id
+            WHERE entry_words MATCH ?""",
+        (mark, mark, keys, expression(query)),
+    )
+    return {(kb, entry_id): _ranges(text.split(mark)) for kb, entry_id, text in rows}
+
+
+def _ranges(parts: Sequence[str]) -> list[tuple[int, int]]:
+    """Where every second part of a text is."""
     ranges, place = [], 0
     for number, part in enumerate(parts):
         if number % 2:
