@@ -25,12 +25,14 @@ import trio
 
 from actors.messages import Statistics
 from pyrite import __version__
+from pyrite.api.base import plain
+from pyrite.api.index import embed_status
 from pyrite.api.problems import ProblemError
 from pyrite.auth.tokens import TokenService
 from pyrite.config.live import LiveSettings
 from pyrite.config.settings import Settings
 from pyrite.embedding.leadership import Leadership
-from pyrite.embedding.service import EmbeddingService, status_dict
+from pyrite.embedding.service import EmbeddingService
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.encoders.threads import PoliteQueries
@@ -94,7 +96,7 @@ class Node:
         self.feed = Feed(
             *(storage, self.run_sync),
             buffer=settings.websocket_buffer,
-            snapshot=lambda: status_dict(self.embedding.status()),
+            snapshot=lambda: plain(embed_status(self.embedding.status())),
         )
         self.jobs = Jobs(storage, self.kbs, self.sync, self.run_sync, clock=clock, wrote=self.wrote)
         self.metrics = Metrics()

@@ -456,7 +456,7 @@ async def test_a_search_waits_for_a_write_without_a_thread(
             looked.set()
         return found
 
-    monkeypatch.setattr(client.node, "hop", run_sync)
+    monkeypatch.setattr(client.node, "run_sync", run_sync)
     answers: list[Answer] = []
 
     async def search() -> None:

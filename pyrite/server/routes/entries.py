@@ -8,8 +8,8 @@ from urllib.parse import quote
 from quart import Blueprint, Response, request
 from werkzeug.datastructures import ETags
 
-from pyrite.api import answers
-from pyrite.api.entry_json import entry_dict
+from pyrite.api import entries
+from pyrite.api.base import plain
 from pyrite.api.parameters import EntryPatch, EntryText, ListParameters, NewEntry
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
@@ -17,7 +17,6 @@ from pyrite.errors import NotFoundError
 from pyrite.knowledge.replacing import merging, replacing
 from pyrite.knowledge.service import KBService, WriteResult
 from pyrite.server.current import node
-from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import (
     JSON,
     MERGE_PATCH,
@@ -49,9 +48,8 @@ blueprint = Blueprint("entries", __name__)
         {
             200: ResponseDescription(
                 "Entries, and whether there are more.",
-                answers.Entries,
+                entries.Entries,
                 {"Link": "The next page, with `rel=next`, where there is one."},
-                example={"entries": [examples.LISTED], "more": False},
             )
         },
         problems=(404, 422),
@@ -64,14 +62,13 @@ async def list_entries(kb: str, *, query_args: ListParameters) -> Response:
     In order of their ids, and narrowed by type, tag, day and field. `Link` leads to the next
     page. An entry that is added or deleted meanwhile moves those behind it by one.
     """
-    served, filters = node(), query_args.filters(kb)
+    served, filters = node(), query_args.filters([kb])
     limit, offset = query_args.limit, query_args.offset
     found = await served.run_sync(
         lambda: served.kbs.list_entries(filters, limit=limit + 1, offset=offset)
     )
-    more = len(found) > limit
-    body = {"entries": [entry_dict(stored) for stored in found[:limit]], "more": more}
-    return reply(body, headers={"Link": next_page(offset + limit)} if more else None)
+    page = entries.page(map(entries.listed, found), limit)
+    return reply(page, headers={"Link": next_page(offset + limit)} if page.more else None)
 
 
 def next_page(offset: int) -> str:
@@ -93,14 +90,12 @@ def next_page(offset: int) -> str:
         {
             201: ResponseDescription(
                 "It is written, durably, and queued for embedding.",
-                answers.Written,
+                entries.Written,
                 {"Location": "Where it is.", **_ETAG},
-                example=examples.WRITTEN,
             )
         },
         problems=(404, 409, 422),
         body=NewEntry,
-        body_example={"id": "ops/backups", **examples.TEXT},
     )
 )
 async def create_entry(kb: str, *, data: NewEntry) -> Response:
@@ -122,7 +117,11 @@ async def create_entry(kb: str, *, data: NewEntry) -> Response:
         "get_entry",
         TAG,
         {
-            200: ResponseDescription("The entry.", answers.Entry, _ETAG, example=examples.ENTRY),
+            200: ResponseDescription(
+                "The entry.",
+                entries.Entry,
+                _ETAG,
+            ),
             304: ResponseDescription("It is still at that revision.", headers=_ETAG),
         },
         problems=(404,),
@@ -140,7 +139,7 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
     headers = {"ETag": etag(stored.revision)}
     if _given("If-None-Match") and request.if_none_match.contains_weak(str(stored.revision)):
         return nothing(HTTPStatus.NOT_MODIFIED, headers)
-    return reply(entry_dict(stored) | {"body": stored.entry.body}, headers=headers)
+    return reply(entries.entry(stored), headers=headers)
 
 
 @blueprint.put("/kbs/<kb>/entries/<path:id>")
@@ -151,18 +150,18 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
         TAG,
         {
             200: ResponseDescription(
-                "It is written.", answers.Written, _ETAG, example=examples.WRITTEN
+                "It is written.",
+                entries.Written,
+                _ETAG,
             ),
             201: ResponseDescription(
                 "It is written, and was not there before.",
-                answers.Written,
+                entries.Written,
                 {"Location": "Where it is.", **_ETAG},
-                example=examples.WRITTEN,
             ),
         },
         problems=(404, 409, 412, 422, 428),
         body=EntryText,
-        body_example=examples.TEXT,
         headers={
             "If-Match": "The ETag of the revision that is to be replaced; `*` means any. An "
             "entry that is there is not replaced without it.",
@@ -203,12 +202,13 @@ async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: 
         TAG,
         {
             200: ResponseDescription(
-                "It is written.", answers.Written, _ETAG, example=examples.WRITTEN
+                "It is written.",
+                entries.Written,
+                _ETAG,
             )
         },
         problems=(404, 409, 412, 422, 428),
         body=EntryPatch,
-        body_example={"summary": "How long we keep copies", "fields": {"reviewed": None}},
         media_types=(MERGE_PATCH, JSON),
         headers=_IF_MATCH,
     )
@@ -220,7 +220,7 @@ async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noq
     field. Without `If-Match` nothing is changed: 428.
     """
     served, match = node(), _if_match()
-    edit: Editor = merging(data.model_dump(exclude_unset=True))
+    edit: Editor = merging(plain(data))
 
     def patch() -> WriteResult:
         present = served.kbs.get_entry(kb, id)
@@ -267,17 +267,11 @@ def _find(kbs: KBService, kb: str, entry_id: str) -> StoredEntry | None:
 
 
 def _written(result: WriteResult, *, created: bool) -> Response:
-    body = {
-        "kb": result.kb,
-        "id": result.id,
-        "revision": result.revision,
-        "changed": result.changed,
-        "embedding": result.embedding.value,
-    }
     headers = {"ETag": etag(result.revision)}
     if created:
         headers["Location"] = f"/api/kbs/{quote(result.kb, safe='')}/entries/{quote(result.id)}"
-    return reply(body, HTTPStatus.CREATED if created else HTTPStatus.OK, headers)
+    answer = entries.written(result)
+    return reply(answer, HTTPStatus.CREATED if created else HTTPStatus.OK, headers)
 
 
 def _given(header: str) -> bool:

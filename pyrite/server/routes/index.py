@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 
 from quart import Blueprint, Response
 
-from pyrite.api import index_answers as answers
+from pyrite.api import index
 from pyrite.api.parameters import FailureParameters, KBParameter, RetryOrder, SyncOrder
 from pyrite.api.problems import ProblemError
 from pyrite.auth.permissions import requires
@@ -15,11 +14,10 @@ from pyrite.auth.tokens import Tier
 from pyrite.config import file
 from pyrite.config.loading import PREFIX
 from pyrite.config.redaction import without_paths
-from pyrite.embedding.service import EmbedStatus, status_dict
+from pyrite.embedding.service import EmbedStatus
 from pyrite.server.current import node
-from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
-from pyrite.storage.records import Failure, JobRow
+from pyrite.storage.records import Failure
 
 TAG = "index"
 
@@ -35,15 +33,13 @@ blueprint = Blueprint("index", __name__)
         {
             202: ResponseDescription(
                 "The job that does it.",
-                answers.Job,
+                index.Job,
                 {"Location": "Where to ask how far it is."},
-                example=examples.JOB,
             )
         },
         problems=(404, 422),
         body=SyncOrder,
         body_required=False,
-        body_example={"kb": "notes"},
     )
 )
 async def start_sync(*, data: SyncOrder) -> Response:
@@ -53,7 +49,7 @@ async def start_sync(*, data: SyncOrder) -> Response:
     already is answered instead of a second one.
     """
     job, _ = await node().jobs.start_sync(data.kb, full=data.full)
-    return reply(_job(job), HTTPStatus.ACCEPTED, {"Location": f"/api/index/jobs/{job.job_id}"})
+    return reply(index.job(job), HTTPStatus.ACCEPTED, {"Location": f"/api/index/jobs/{job.job_id}"})
 
 
 @blueprint.get("/index/jobs")
@@ -62,7 +58,12 @@ async def start_sync(*, data: SyncOrder) -> Response:
     Operation(
         "list_jobs",
         TAG,
-        {200: ResponseDescription("The jobs.", answers.Jobs, example={"jobs": [examples.JOB]})},
+        {
+            200: ResponseDescription(
+                "The jobs.",
+                index.Jobs,
+            )
+        },
     )
 )
 async def list_jobs() -> Response:
@@ -70,7 +71,7 @@ async def list_jobs() -> Response:
 
     Those of all processes; the oldest of very many are forgotten.
     """
-    return reply({"jobs": [_job(job) for job in await node().jobs.jobs()]})
+    return reply(index.Jobs(jobs=[index.job(job) for job in await node().jobs.jobs()]))
 
 
 @blueprint.get("/index/jobs/<job_id>")
@@ -79,7 +80,12 @@ async def list_jobs() -> Response:
     Operation(
         "get_job",
         TAG,
-        {200: ResponseDescription("The job.", answers.Job, example=examples.JOB)},
+        {
+            200: ResponseDescription(
+                "The job.",
+                index.Job,
+            )
+        },
         problems=(404,),
     )
 )
@@ -88,7 +94,7 @@ async def get_job(job_id: str) -> Response:
 
     A job whose process has ended has failed.
     """
-    return reply(_job(await node().jobs.job(job_id)))
+    return reply(index.job(await node().jobs.job(job_id)))
 
 
 @blueprint.get("/index/embed-status")
@@ -99,7 +105,8 @@ async def get_job(job_id: str) -> Response:
         TAG,
         {
             200: ResponseDescription(
-                "Where it stands.", answers.EmbedStatus, example=examples.EMBED_STATUS
+                "Where it stands.",
+                index.EmbedStatus,
             )
         },
         problems=(404, 422),
@@ -119,7 +126,7 @@ async def embed_status(*, query_args: KBParameter) -> Response:
             served.kbs.kb(kb)
         return served.embedding.status(kb)
 
-    return reply(status_dict(await served.run_sync(status)))
+    return reply(index.embed_status(await served.run_sync(status)))
 
 
 @blueprint.get("/index/embed-failures")
@@ -128,13 +135,7 @@ async def embed_status(*, query_args: KBParameter) -> Response:
     Operation(
         "list_embed_failures",
         TAG,
-        {
-            200: ResponseDescription(
-                "What has failed.",
-                answers.Failures,
-                example={"failures": [examples.FAILURE], "more": False},
-            )
-        },
+        {200: ResponseDescription("What has failed.", index.Failures)},
         problems=(404, 422),
         query=FailureParameters,
     )
@@ -152,9 +153,7 @@ async def embed_failures(*, query_args: FailureParameters) -> Response:
         return served.embedding.failures(kb, limit + 1)
 
     found = await served.run_sync(failures)
-    return reply(
-        {"failures": [_failure(each) for each in found[:limit]], "more": len(found) > limit}
-    )
+    return reply(index.failures(found, without_paths, limit))
 
 
 @blueprint.post("/index/embed-retry")
@@ -163,17 +162,10 @@ async def embed_failures(*, query_args: FailureParameters) -> Response:
     Operation(
         "retry_embedding",
         TAG,
-        {
-            200: ResponseDescription(
-                "What is queued again.",
-                answers.Retried,
-                example={"retried": [{"kb": "notes", "id": "ops/odd"}]},
-            )
-        },
+        {200: ResponseDescription("What is queued again.", index.Retried)},
         problems=(404, 422),
         body=RetryOrder,
         body_required=False,
-        body_example={"kb": "notes"},
     )
 )
 async def retry_embedding(*, data: RetryOrder) -> Response:
@@ -192,7 +184,7 @@ async def retry_embedding(*, data: RetryOrder) -> Response:
         return retried
 
     retried = await served.run_sync(retry)
-    return reply({"retried": [{"kb": kb, "id": entry_id} for kb, entry_id in retried]})
+    return reply(index.Retried(retried=index.names(retried)))
 
 
 @blueprint.post("/index/pause")
@@ -201,7 +193,12 @@ async def retry_embedding(*, data: RetryOrder) -> Response:
     Operation(
         "pause_embedding",
         TAG,
-        {200: ResponseDescription("It is paused.", answers.PauseState, example={"paused": True})},
+        {
+            200: ResponseDescription(
+                "It is paused.",
+                index.PauseState,
+            )
+        },
         problems=(409,),
     )
 )
@@ -220,7 +217,12 @@ async def pause_embedding() -> Response:
     Operation(
         "resume_embedding",
         TAG,
-        {200: ResponseDescription("It goes on.", answers.PauseState, example={"paused": False})},
+        {
+            200: ResponseDescription(
+                "It goes on.",
+                index.PauseState,
+            )
+        },
         problems=(409,),
     )
 )
@@ -248,30 +250,4 @@ async def _set_paused(*, paused: bool) -> Response:
     else:
         await served.run_sync(file.unset, path, "paused")
     served.wrote()
-    return reply({"paused": paused})
-
-
-def _job(job: JobRow) -> dict[str, object]:
-    return {
-        "id": job.job_id,
-        "kind": job.kind,
-        "kb": job.kb,
-        "state": job.state,
-        "done": job.done,
-        "total": job.total,
-        "result": None if job.result is None else json.loads(job.result),
-        "error": None if job.error is None else without_paths(job.error),
-        "created_at": job.created_at,
-        "updated_at": job.updated_at,
-    }
-
-
-def _failure(failure: Failure) -> dict[str, object]:
-    return {
-        "kb": failure.kb,
-        "id": failure.entry_id,
-        "revision": failure.revision,
-        "error": without_paths(failure.error),
-        "attempts": failure.attempts,
-        "failed_at": failure.failed_at,
-    }
+    return reply(index.PauseState(paused=paused))

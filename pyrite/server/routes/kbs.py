@@ -9,11 +9,10 @@ from urllib.parse import quote
 
 from quart import Blueprint, Response
 
-from pyrite.api import answers
+from pyrite.api import kbs
 from pyrite.api.parameters import NewKB
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
-from pyrite.embedding.service import EmbeddingService, coverage
 from pyrite.errors import ConflictError, InvalidEntryError
 from pyrite.knowledge.service import KBService
 from pyrite.server.current import node
@@ -33,16 +32,6 @@ FOLDER = "kbs"
 
 blueprint = Blueprint("kbs", __name__)
 
-_KB = {
-    "name": "notes",
-    "added_at": 1795370000.0,
-    "entries": 3,
-    "embedded": 2,
-    "pending": 1,
-    "failed": 0,
-    "coverage": 0.6666,
-}
-
 
 @blueprint.get("/kbs")
 @requires(Tier.READ)
@@ -52,7 +41,8 @@ _KB = {
         TAG,
         {
             200: ResponseDescription(
-                "All knowledge bases by name.", answers.KBs, example={"kbs": [_KB]}
+                "All knowledge bases by name.",
+                kbs.KBs,
             )
         },
     )
@@ -64,10 +54,10 @@ async def list_kbs() -> Response:
     """
     served = node()
 
-    def found() -> list[dict[str, object]]:
-        return [_as_dict(kb, served.embedding) for kb in served.kbs.kbs()]
+    def found() -> kbs.KBs:
+        return kbs.KBs(kbs=[kbs.kb(each, served.embedding) for each in served.kbs.kbs()])
 
-    return reply({"kbs": await served.run_sync(found)})
+    return reply(await served.run_sync(found))
 
 
 @blueprint.post("/kbs")
@@ -79,14 +69,12 @@ async def list_kbs() -> Response:
         {
             201: ResponseDescription(
                 "It is registered.",
-                answers.KB,
+                kbs.KB,
                 {"Location": "Where it is."},
-                example=_KB | {"entries": 0, "embedded": 0, "pending": 0, "coverage": 1.0},
             )
         },
         problems=(409, 422),
         body=NewKB,
-        body_example={"name": "notes"},
     )
 )
 async def add_kb(*, data: NewKB) -> Response:
@@ -97,9 +85,9 @@ async def add_kb(*, data: NewKB) -> Response:
     """
     served = node()
 
-    def added() -> dict[str, object]:
+    def added() -> kbs.KB:
         kb = _add(served.kbs, served.settings.home / FOLDER, data.name, data.path)
-        return _as_dict(kb, served.embedding)
+        return kbs.kb(kb, served.embedding)
 
     answer = await served.run_sync(added)
     return reply(answer, HTTPStatus.CREATED, {"Location": f"/api/kbs/{quote(data.name, safe='')}"})
@@ -111,7 +99,12 @@ async def add_kb(*, data: NewKB) -> Response:
     Operation(
         "get_kb",
         TAG,
-        {200: ResponseDescription("The knowledge base.", answers.KB, example=_KB)},
+        {
+            200: ResponseDescription(
+                "The knowledge base.",
+                kbs.KB,
+            )
+        },
         problems=(404,),
     )
 )
@@ -121,7 +114,7 @@ async def get_kb(kb: str) -> Response:
     With the number of its entries and how many of them are embedded.
     """
     served = node()
-    return reply(await served.run_sync(lambda: _as_dict(served.kbs.kb(kb), served.embedding)))
+    return reply(await served.run_sync(lambda: kbs.kb(served.kbs.kb(kb), served.embedding)))
 
 
 @blueprint.delete("/kbs/<kb>")
@@ -140,22 +133,22 @@ async def remove_kb(kb: str) -> Response:
     return nothing()
 
 
-def _add(kbs: KBService, beside: Path, name: str, path: str | None) -> KnowledgeBase:
+def _add(service: KBService, beside: Path, name: str, path: str | None) -> KnowledgeBase:
     """Register a folder, which is made where none was given."""
-    if any(kb.name == name for kb in kbs.kbs()):
+    if any(kb.name == name for kb in service.kbs()):
         raise ConflictError(f"there is a knowledge base {name!r} already")
     if path is not None:
         if not Path(path).is_absolute():
             raise InvalidEntryError(
                 "path must be absolute: it is a folder on the server", field="path"
             )
-        return kbs.add_kb(name, Path(path))
-    kbs.check_name(name)
+        return service.add_kb(name, Path(path))
+    service.check_name(name)
     folder = beside / name
     was_there = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return kbs.add_kb(name, folder)
+        return service.add_kb(name, folder)
     except OSError as error:
         raise InvalidEntryError(
             f"{folder} cannot be made: {error.strerror}",
@@ -167,16 +160,3 @@ def _add(kbs: KBService, beside: Path, name: str, path: str | None) -> Knowledge
             with suppress(OSError):
                 folder.rmdir()
         raise
-
-
-def _as_dict(kb: KnowledgeBase, embedding: EmbeddingService) -> dict[str, object]:
-    counts = embedding.counts(kb.name)
-    return {
-        "name": kb.name,
-        "added_at": kb.added_at,
-        "entries": counts.total,
-        "embedded": counts.done,
-        "pending": counts.unfinished,
-        "failed": counts.failed,
-        "coverage": coverage(counts),
-    }

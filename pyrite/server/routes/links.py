@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pyrite.api import answers
-from pyrite.api.link_json import dangling_dict, neighbours_dict
+from pyrite.api import found as api
 from pyrite.api.parameters import PageParameters
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
 from pyrite.search.links import LinkService
 from pyrite.server.current import node
-from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 from pyrite.server.routes.entries import TAG, next_page
 
@@ -26,7 +24,8 @@ blueprint = Blueprint("links", __name__)
         TAG,
         {
             200: ResponseDescription(
-                "Its links, in both directions.", answers.Links, example=examples.LINKS
+                "Its links, in both directions.",
+                api.Links,
             )
         },
         problems=(404,),
@@ -38,8 +37,7 @@ async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is c
     A link that several entries could be meant by is `ambiguous`; one that none answers to is
     `dangling`.
     """
-    links = _service()
-    return reply(neighbours_dict(await node().run_sync(links.of, kb, id)))
+    return reply(api.links(await node().run_sync(_service().of, kb, id)))
 
 
 @blueprint.get("/kbs/<kb>/dangling-links")
@@ -51,9 +49,8 @@ async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is c
         {
             200: ResponseDescription(
                 "Links, and whether there are more.",
-                answers.DanglingLinks,
+                api.DanglingLinks,
                 {"Link": "The next page, with `rel=next`, where there is one."},
-                example={"links": [examples.DANGLING], "more": False},
             )
         },
         problems=(404, 422),
@@ -66,10 +63,9 @@ async def list_dangling_links(kb: str, *, query_args: PageParameters) -> Respons
     By the entry that they are in. `Link` leads to the next page.
     """
     links, limit, offset = _service(), query_args.limit, query_args.offset
-    found = await node().run_sync(lambda: links.dangling(kb, limit=offset + limit + 1)[offset:])
-    more = len(found) > limit
-    body = {"links": [dangling_dict(each) for each in found[:limit]], "more": more}
-    return reply(body, headers={"Link": next_page(offset + limit)} if more else None)
+    found = await node().run_sync(lambda: links.dangling(kb, limit=offset + limit + 1))
+    page = api.dangling_links(found, limit, offset)
+    return reply(page, headers={"Link": next_page(offset + limit)} if page.more else None)
 
 
 def _service() -> LinkService:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import trio
 from quart import Blueprint, Response
 
 from actors.lifecycle import Status
-from pyrite.api import answers
+from pyrite.api import found as api
 from pyrite.api.parameters import RelatedParameters, SearchParameters
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
@@ -17,7 +17,6 @@ from pyrite.search.query import Mode
 from pyrite.search.related import RelatedResult
 from pyrite.search.related import related as find_related
 from pyrite.server.current import node
-from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
 
 TAG = "search"
@@ -43,7 +42,8 @@ blueprint = Blueprint("search", __name__)
         TAG,
         {
             200: ResponseDescription(
-                "What was found.", answers.SearchResult, example=examples.SEARCH
+                "What was found.",
+                api.SearchResult,
             )
         },
         problems=(404, 422),
@@ -57,14 +57,13 @@ async def search(*, query_args: SearchParameters) -> Response:
     With `wait_for`, the answer waits until the write of that revision can be; `waited` says
     what came of it.
     """
-    served, request = node(), query_args.request()
+    served, request = node(), query_args.request(query_args.kb)
     await served.run_sync(served.kbs.check_filters, request.filters)
     waited = None
     if request.wait_for is not None and request.mode is not Mode.KEYWORD:
         waited = await _wait(request.wait_for, request.timeout_s)
     result = await served.run_search(served.search.search, replace(request, wait_for=None))
-    warning = None if result.warning is None else _WARNING
-    return reply(asdict(replace(result, waited=waited, warning=warning)))
+    return reply(api.search_result(replace(result, waited=waited), lambda _: _WARNING))
 
 
 async def _wait(revision: int, timeout_s: float) -> Waited:
@@ -100,7 +99,8 @@ async def _wait(revision: int, timeout_s: float) -> Waited:
         TAG,
         {
             200: ResponseDescription(
-                "What is related.", answers.RelatedResult, example=examples.RELATED
+                "What is related.",
+                api.RelatedResult,
             )
         },
         problems=(404, 422),
@@ -118,7 +118,7 @@ async def list_related(
     Two entries are near if some of their passages are. The parameters say which entries may be
     found; no model is used.
     """
-    served, filters = node(), query_args.filters(*query_args.kb)
+    served, filters = node(), query_args.filters(query_args.kbs)
 
     def find() -> RelatedResult:
         served.kbs.check_filters(filters)
@@ -127,4 +127,4 @@ async def list_related(
         neighbourhood = served.search.neighbourhood()
         return find_related(served.storage, neighbourhood, key, filters, query_args.limit)
 
-    return reply(asdict(await served.run_search(find)))
+    return reply(api.related_result(await served.run_search(find)))

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from quart_trio import QuartTrio
 
 from pyrite.server.app import create_app
-from pyrite.server.openapi.document import Provider
+from pyrite.server.openapi.document import description
 from pyrite.server.openapi.page import render, type_in_words
 
 
@@ -23,9 +23,7 @@ def app() -> QuartTrio:
 
 @pytest.fixture(scope="module")
 def document(app: QuartTrio) -> dict[str, Any]:
-    provider = app.extensions["QUART_SCHEMA"].openapi_provider
-    assert isinstance(provider, Provider)
-    return provider.schema()
+    return description(app)
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
