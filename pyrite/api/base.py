@@ -18,25 +18,29 @@ from actors.lifecycle import Status
 
 JSON: TypeAlias = Any
 
-KBName = Annotated[str, Meta(description="Its knowledge base.", examples=["notes"])]
-EntryId = Annotated[str, Meta(description="Its path without the ending.", examples=["ops/backups"])]
+_NO_EXAMPLE: Any = object()
+
+
+def doc(description: str, example: Any = _NO_EXAMPLE, **more: Any) -> Meta:
+    """What is said of a field, with an example of it and the bounds that it is held to."""
+    examples = None if example is _NO_EXAMPLE else [example]
+    return Meta(description=description, examples=examples, **more)
+
+
+KBName = Annotated[str, doc("Its knowledge base.", "notes")]
+EntryId = Annotated[str, doc("Its path without the ending.", "ops/backups")]
 Revision = Annotated[
     int,
-    Meta(
-        description="Names the write among all of the database; also the ETag, and if_revision.",
-        examples=[17],
-    ),
+    doc("Names the write among all of the database; also the ETag, and if_revision.", 17),
 ]
-Time = Annotated[float, Meta(description="Seconds since the epoch.", examples=[1795370000.0])]
-Embedding = Annotated[
-    Status, Meta(description="Where the embedding of its present text stands.", examples=["done"])
-]
-Path = Annotated[str, Meta(description="Its file or folder; only told at this computer.")]
+Time = Annotated[float, doc("Seconds since the epoch.", 1795370000.0)]
+Embedding = Annotated[Status, doc("Where the embedding of its present text stands.", "done")]
+Path = Annotated[str, doc("Its file or folder; only told at this computer.")]
 URI = Annotated[
     str,
-    Meta(description="The entry as a resource of MCP's."),
+    doc("The entry as a resource of MCP's."),
 ]
-More = Annotated[bool, Meta(description="Whether there are more.")]
+More = Annotated[bool, doc("Whether there are more.")]
 #: What only some are told.
 LocalPath = Path | UnsetType
 MCPAddress = URI | UnsetType
@@ -46,7 +50,7 @@ class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A JSON object of the API."""
 
 
-class EntryName(Answer, frozen=True, kw_only=True):
+class EntryName(Answer, frozen=True):
     """Which entry."""
 
     kb: KBName

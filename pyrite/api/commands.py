@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
-from pyrite.api.base import Answer
+from pyrite.api.base import Answer, doc
 from pyrite.api.index import FileProblem
 
 if TYPE_CHECKING:
     from pyrite.storage.records import TokenRow
 
 
-class Imported(Answer, frozen=True, kw_only=True):
+class Imported(Answer, frozen=True):
     """What an import did, or would do."""
 
     kb: str
@@ -27,7 +27,7 @@ class Imported(Answer, frozen=True, kw_only=True):
     problems: list[FileProblem]
 
 
-class Exported(Answer, frozen=True, kw_only=True):
+class Exported(Answer, frozen=True):
     """What an export did."""
 
     kb: str
@@ -37,7 +37,7 @@ class Exported(Answer, frozen=True, kw_only=True):
     problems: list[FileProblem]
 
 
-class CacheFile(Answer, frozen=True, kw_only=True):
+class CacheFile(Answer, frozen=True):
     """Embeddings that were written to a file, or read from one."""
 
     file: str
@@ -46,20 +46,20 @@ class CacheFile(Answer, frozen=True, kw_only=True):
     added: int | UnsetType = UNSET
 
 
-class Pruned(Answer, frozen=True, kw_only=True):
+class Pruned(Answer, frozen=True):
     """How many unused embeddings were deleted."""
 
     deleted: int
 
 
-class BackupFile(Answer, frozen=True, kw_only=True):
+class BackupFile(Answer, frozen=True):
     """A copy of the database."""
 
     file: str
     bytes: int
 
 
-class Compacted(Answer, frozen=True, kw_only=True):
+class Compacted(Answer, frozen=True):
     """The database that was made anew."""
 
     database: str
@@ -67,7 +67,7 @@ class Compacted(Answer, frozen=True, kw_only=True):
     bytes: int
 
 
-class Finding(Answer, frozen=True, kw_only=True):
+class Finding(Answer, frozen=True):
     """What the doctor found."""
 
     level: str
@@ -76,13 +76,13 @@ class Finding(Answer, frozen=True, kw_only=True):
     action: str
 
 
-class Findings(Answer, frozen=True, kw_only=True):
+class Findings(Answer, frozen=True):
     """All that the doctor found."""
 
     findings: list[Finding]
 
 
-class TokenName(Answer, frozen=True, kw_only=True):
+class TokenName(Answer, frozen=True):
     """A token that was revoked."""
 
     name: str
@@ -91,9 +91,7 @@ class TokenName(Answer, frozen=True, kw_only=True):
 class Token(TokenName, frozen=True, kw_only=True):
     """What is known of a token."""
 
-    token: Annotated[str, Meta(description="What its bearer shows: only when it is made.")] | (
-        UnsetType
-    ) = UNSET
+    token: Annotated[str, doc("What its bearer shows: only when it is made.")] | (UnsetType) = UNSET
     id: str
     tier: str
     created_at: float
@@ -101,7 +99,7 @@ class Token(TokenName, frozen=True, kw_only=True):
     expired: bool
 
 
-class Tokens(Answer, frozen=True, kw_only=True):
+class Tokens(Answer, frozen=True):
     """All tokens by name."""
 
     tokens: list[Token]
@@ -116,7 +114,7 @@ class Setting(Answer, frozen=True, kw_only=True):
     help: str
 
 
-class SettingWritten(Answer, frozen=True, kw_only=True):
+class SettingWritten(Answer, frozen=True):
     """A setting that was written into the configuration file."""
 
     name: str
@@ -125,7 +123,7 @@ class SettingWritten(Answer, frozen=True, kw_only=True):
     overridden_by: str | None
 
 
-class SettingRemoved(Answer, frozen=True, kw_only=True):
+class SettingRemoved(Answer, frozen=True):
     """A setting that was taken out of the configuration file, or was not in it."""
 
     name: str

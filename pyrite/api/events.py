@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EMBEDDED = "embed_complete"
 
 
-class Event(Answer, frozen=True, kw_only=True):
+class Event(Answer, frozen=True):
     """Something that the database says has happened; what a type adds is there only with it."""
 
     type: str

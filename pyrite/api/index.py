@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from actors.messages import WorkerState
-from pyrite.api.base import Answer, EntryName, More, Revision, Time
+from pyrite.api.base import Answer, EntryName, More, Revision, Time, doc
 from pyrite.config.redaction import without_paths
 
 if TYPE_CHECKING:
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 #: Of files that could not be read, so many are named in a job's result.
 _MOST_PROBLEMS = 100
 
-Queued = Annotated[int, Meta(description="Entries that are still to be embedded.")]
-Warning_ = Annotated[str | None, Meta(description="Why they cannot be found by meaning soon.")]
-Reason = Annotated[str | None, Meta(description="Why it is degraded.")]
+Queued = Annotated[int, doc("Entries that are still to be embedded.")]
+Warning_ = Annotated[str | None, doc("Why they cannot be found by meaning soon.")]
+Reason = Annotated[str | None, doc("Why it is degraded.")]
 Number = Annotated[int, Meta(examples=[0])]
 
 
-class FileProblem(Answer, frozen=True, kw_only=True):
+class FileProblem(Answer, frozen=True):
     """A file that was skipped."""
 
-    path: Annotated[str, Meta(description="Relative to the folder.")]
+    path: Annotated[str, doc("Relative to the folder.")]
     line: int | None
     reason: str
 
 
-class Renamed(Answer, frozen=True, kw_only=True, rename={"from_": "from"}):
+class Renamed(Answer, frozen=True, rename={"from_": "from"}):
     """An entry that has another id now."""
 
     from_: str
     to: str
 
 
-class SyncCounts(Answer, frozen=True, kw_only=True):
+class SyncCounts(Answer, frozen=True):
     """How many entries."""
 
     created: int
@@ -53,7 +53,7 @@ class SyncCounts(Answer, frozen=True, kw_only=True):
     problems: int
 
 
-class FolderSync(Answer, frozen=True, kw_only=True):
+class FolderSync(Answer, frozen=True):
     """What the sync of one folder found."""
 
     kb: str
@@ -64,29 +64,28 @@ class FolderSync(Answer, frozen=True, kw_only=True):
     unchanged: int
     problems: list[FileProblem]
     counts: (
-        Annotated[SyncCounts, Meta(description="Where of long lists only the beginning is told.")]
-        | UnsetType
+        Annotated[SyncCounts, doc("Where of long lists only the beginning is told.")] | UnsetType
     ) = UNSET
 
 
-class FolderSyncs(Answer, frozen=True, kw_only=True):
+class FolderSyncs(Answer, frozen=True):
     """What a sync found."""
 
     kbs: list[FolderSync]
-    errors: Annotated[list[str], Meta(description="Those that could not be read, and why.")]
+    errors: Annotated[list[str], doc("Those that could not be read, and why.")]
     queued: Queued
     warning: Warning_ | UnsetType = UNSET
 
 
-class SyncProblem(Answer, frozen=True, kw_only=True):
+class SyncProblem(Answer, frozen=True):
     """A file that cannot be read as an entry; what the index knew of it stays."""
 
-    id: Annotated[str, Meta(description="The id that it has or would have.", examples=["ops/odd"])]
+    id: Annotated[str, doc("The id that it has or would have.", "ops/odd")]
     line: int | None
     reason: str
 
 
-class KBSync(Answer, frozen=True, kw_only=True):
+class KBSync(Answer, frozen=True):
     """How much a sync did with one knowledge base."""
 
     kb: Annotated[str, Meta(examples=["notes"])]
@@ -95,52 +94,46 @@ class KBSync(Answer, frozen=True, kw_only=True):
     renamed: Number
     deleted: Number
     unchanged: Annotated[int, Meta(examples=[1200])]
-    problem_count: Annotated[int, Meta(description="Files that cannot be read.", examples=[1])]
-    problems: Annotated[list[SyncProblem], Meta(description=f"The first {_MOST_PROBLEMS} of them.")]
+    problem_count: Annotated[int, doc("Files that cannot be read.", 1)]
+    problems: Annotated[list[SyncProblem], doc(f"The first {_MOST_PROBLEMS} of them.")]
 
 
-class JobResult(Answer, frozen=True, kw_only=True):
+class JobResult(Answer, frozen=True):
     """How much a sync did."""
 
     kbs: list[KBSync]
-    errors: Annotated[
-        list[str], Meta(description="Knowledge bases whose folder is not there.", examples=[[]])
-    ]
+    errors: Annotated[list[str], doc("Knowledge bases whose folder is not there.", [])]
 
 
-class Job(Answer, frozen=True, kw_only=True):
+class Job(Answer, frozen=True):
     """Long work that was asked for, and how far it is."""
 
     id: Annotated[str, Meta(examples=["9f2c4e61a7b3d058"])]
     kind: Literal["sync"]
-    kb: Annotated[
-        str | None, Meta(description="Of one knowledge base, or of all.", examples=["notes"])
-    ]
+    kb: Annotated[str | None, doc("Of one knowledge base, or of all.", "notes")]
     state: Annotated[Literal["running", "done", "failed"], Meta(examples=["running"])]
-    done: Annotated[int, Meta(description="Changed files dealt with.", examples=[200])]
-    total: Annotated[
-        int | None, Meta(description="Changed files, as far as is known yet.", examples=[1200])
-    ]
+    done: Annotated[int, doc("Changed files dealt with.", 200)]
+    total: Annotated[int | None, doc("Changed files, as far as is known yet.", 1200)]
     result: JobResult | None
     error: str | None
     created_at: Time
     updated_at: Time
 
 
-class Jobs(Answer, frozen=True, kw_only=True):
+class Jobs(Answer, frozen=True):
     """Those that are remembered, newest first."""
 
     jobs: list[Job]
 
 
-class LastError(EntryName, frozen=True, kw_only=True):
+class LastError(EntryName, frozen=True):
     """The newest error that no success has followed."""
 
     error: str
     at: Time
 
 
-class Worker(Answer, frozen=True, kw_only=True):
+class Worker(Answer, frozen=True):
     """The process that embeds."""
 
     worker_id: Annotated[str, Meta(examples=["5b1e0c9d2f7a4836"])]
@@ -154,10 +147,10 @@ class Worker(Answer, frozen=True, kw_only=True):
     model: Annotated[str, Meta(examples=["all-MiniLM-L6-v2"])]
     tokens_per_s: Annotated[float, Meta(examples=[9800.0])]
     characters_per_s: Annotated[float, Meta(examples=[41000.0])]
-    kb: Annotated[str | None, Meta(description="The one knowledge base that it embeds, or all.")]
+    kb: Annotated[str | None, doc("The one knowledge base that it embeds, or all.")]
 
 
-class EmbedStatus(Answer, frozen=True, kw_only=True):
+class EmbedStatus(Answer, frozen=True):
     """Where the embedding of the knowledge bases stands."""
 
     pending: Annotated[int, Meta(examples=[12])]
@@ -165,22 +158,18 @@ class EmbedStatus(Answer, frozen=True, kw_only=True):
     done: Annotated[int, Meta(examples=[978])]
     failed: Annotated[int, Meta(examples=[0])]
     total: Annotated[int, Meta(examples=[1000])]
-    coverage: Annotated[
-        float,
-        Meta(ge=0, le=1, description="The share that is embedded, rounded down.", examples=[0.978]),
-    ]
+    coverage: Annotated[float, doc("The share that is embedded, rounded down.", 0.978, ge=0, le=1)]
     oldest_pending_age_s: Annotated[float | None, Meta(examples=[1.2])]
     last_error: LastError | None
     model: Annotated[str, Meta(examples=["all-MiniLM-L6-v2"])]
     worker: Annotated[
-        Worker | None,
-        Meta(description="Null where none is running; then a write is embedded at once."),
+        Worker | None, doc("Null where none is running; then a write is embedded at once.")
     ]
     tokens_per_s: Annotated[float, Meta(examples=[9800.0])]
     time_left_s: Annotated[float | None, Meta(examples=[0.4])]
 
 
-class Failure(EntryName, frozen=True, kw_only=True):
+class Failure(EntryName, frozen=True):
     """An entry that could not be embedded."""
 
     revision: Revision
@@ -189,14 +178,14 @@ class Failure(EntryName, frozen=True, kw_only=True):
     failed_at: Time
 
 
-class Failures(Answer, frozen=True, kw_only=True):
+class Failures(Answer, frozen=True):
     """Entries that could not be embedded, newest first."""
 
     failures: list[Failure]
     more: More
 
 
-class Retried(Answer, frozen=True, kw_only=True):
+class Retried(Answer, frozen=True):
     """Entries that were queued again."""
 
     retried: list[EntryName]
@@ -204,21 +193,21 @@ class Retried(Answer, frozen=True, kw_only=True):
     warning: Warning_ | UnsetType = UNSET
 
 
-class PauseState(Answer, frozen=True, kw_only=True):
+class PauseState(Answer, frozen=True):
     """Whether embedding is paused."""
 
     paused: bool
 
 
-class EmbedRun(Answer, frozen=True, kw_only=True):
+class EmbedRun(Answer, frozen=True):
     """What `index embed` did."""
 
-    embedded: Annotated[int, Meta(description="Entries that became searchable meanwhile.")]
+    embedded: Annotated[int, doc("Entries that became searchable meanwhile.")]
     failed: list[Failure]
     unfinished: int
     seconds: float
-    stopped_by: Annotated[str | None, Meta(description="The signal that did.")]
-    followed: Annotated[int | None, Meta(description="The process that embedded them.")]
+    stopped_by: Annotated[str | None, doc("The signal that did.")]
+    followed: Annotated[int | None, doc("The process that embedded them.")]
 
 
 def embed_status(status: Status) -> EmbedStatus:

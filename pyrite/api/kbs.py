@@ -4,53 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
-from pyrite.api.base import Answer, LocalPath, Time
+from pyrite.api.base import Answer, LocalPath, Time, doc
 
 if TYPE_CHECKING:
     from pyrite.embedding.service import EmbeddingService
     from pyrite.storage.records import KnowledgeBase
 
-Name = Annotated[str, Meta(description="Its name.", examples=["notes"])]
+Name = Annotated[str, doc("Its name.", "notes")]
 
 
-class KB(Answer, frozen=True, kw_only=True):
+class KB(Answer, frozen=True):
     """A knowledge base and the state of its entries."""
 
     name: Name
     added_at: Time
-    entries: Annotated[int, Meta(description="All entries.", examples=[3])]
-    embedded: Annotated[
-        int, Meta(description="Those whose present text is embedded.", examples=[2])
-    ]
-    pending: Annotated[int, Meta(description="Those still to be embedded.", examples=[1])]
-    failed: Annotated[int, Meta(description="Those that could not be embedded.", examples=[0])]
-    coverage: Annotated[
-        float,
-        Meta(
-            ge=0, le=1, description="The share that is embedded, rounded down.", examples=[0.6666]
-        ),
-    ]
+    entries: Annotated[int, doc("All entries.", 3)]
+    embedded: Annotated[int, doc("Those whose present text is embedded.", 2)]
+    pending: Annotated[int, doc("Those still to be embedded.", 1)]
+    failed: Annotated[int, doc("Those that could not be embedded.", 0)]
+    coverage: Annotated[float, doc("The share that is embedded, rounded down.", 0.6666, ge=0, le=1)]
     path: LocalPath = UNSET
 
 
-class KBs(Answer, frozen=True, kw_only=True):
+class KBs(Answer, frozen=True):
     """All knowledge bases by name."""
 
     kbs: list[KB]
 
 
-class KBFolder(Answer, frozen=True, kw_only=True):
+class KBFolder(Answer, frozen=True):
     """A knowledge base that was registered or forgotten."""
 
     name: Name
     path: LocalPath = UNSET
     overlaps: (
-        Annotated[
-            list[str],
-            Meta(description="Those whose folder lies in this one, or this one in theirs."),
-        ]
+        Annotated[list[str], doc("Those whose folder lies in this one, or this one in theirs.")]
         | UnsetType
     ) = UNSET
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from pyrite.api.base import JSON
+from pyrite.api.base import JSON, doc
 from pyrite.markdown.entry import DEFAULT_TYPE
 from pyrite.search.query import MOST_HITS, MOST_QUERY_CHARACTERS, Mode, SearchRequest
 from pyrite.storage.records import Filters
@@ -40,71 +40,65 @@ Text = Annotated[str, Meta(pattern=_TEXT)]
 Fields = dict[str, JSON]
 NewFolder = Annotated[
     str,
-    Meta(
+    doc(
+        "The folder on the server, absolute. Without it, one is made in its home.",
+        "/srv/notes",
         min_length=1,
-        description="The folder on the server, absolute. Without it, one is made in its home.",
-        examples=["/srv/notes"],
     ),
 ]
 NewId = Annotated[
     str,
-    Meta(
-        description="Its path in the folder, without `.md`; folders in it are made. Without one "
+    doc(
+        "Its path in the folder, without `.md`; folders in it are made. Without one "
         "it is made from the title.",
-        examples=["ops/backups"],
+        "ops/backups",
     ),
 ]
-Summary = Annotated[
-    Text, Meta(description="One or two sentences.", examples=["How long we keep copies"])
-]
-NewTitle = Annotated[Text, Meta(description="A new title.")]
-NewType = Annotated[Text, Meta(description="A new type.")]
-NewTags = Annotated[list[Text], Meta(description="All tags it is to have.")]
-NewBody = Annotated[Text, Meta(description="A new text, in place of the whole present one.")]
+Summary = Annotated[Text, doc("One or two sentences.", "How long we keep copies")]
+NewTitle = Annotated[Text, doc("A new title.")]
+NewType = Annotated[Text, doc("A new type.")]
+NewTags = Annotated[list[Text], doc("All tags it is to have.")]
+NewBody = Annotated[Text, doc("A new text, in place of the whole present one.")]
 NewFields = Annotated[
     Fields,
-    Meta(
-        description="Front-matter fields to set, and with null those to remove.",
-        examples=[{"owner": "Sam", "reviewed": None}],
+    doc(
+        "Front-matter fields to set, and with null those to remove.",
+        {"owner": "Sam", "reviewed": None},
     ),
 ]
-OnlyKB = Annotated[str, Meta(description="Only of this knowledge base.", examples=["notes"])]
+OnlyKB = Annotated[str, doc("Only of this knowledge base.", "notes")]
 Since = Annotated[
     str,
-    Meta(
-        description="Only of this day (YYYY-MM-DD) or later.",
-        examples=["2026-11-01"],
+    doc(
+        "Only of this day (YYYY-MM-DD) or later.",
+        "2026-11-01",
         extra_json_schema={"format": "date"},
     ),
 ]
 Until = Annotated[
     str,
-    Meta(
-        description="Only of this day (YYYY-MM-DD) or earlier.",
-        examples=["2026-11-30"],
+    doc(
+        "Only of this day (YYYY-MM-DD) or earlier.",
+        "2026-11-30",
         extra_json_schema={"format": "date"},
     ),
 ]
 FailedIds = Annotated[
     list[str],
-    Meta(
+    doc(
+        "Only these entries, all of which have failed.",
+        ["ops/backups"],
         min_length=1,
         max_length=MOST_AT_ONCE,
-        description="Only these entries, all of which have failed.",
-        examples=[["ops/backups"]],
     ),
 ]
-Limit = Annotated[int, Meta(ge=1, le=MOST_HITS, description="At most so many.")]
-Offset = Annotated[int, Meta(ge=0, le=MOST, description="Skip so many first, for the next page.")]
+Limit = Annotated[int, doc("At most so many.", ge=1, le=MOST_HITS)]
+Offset = Annotated[int, doc("Skip so many first, for the next page.", ge=0, le=MOST)]
 
 
 WaitFor = Annotated[
     int,
-    Meta(
-        ge=0,
-        le=MOST,
-        description="A revision that a write returned: wait until it can be found by meaning.",
-    ),
+    doc("A revision that a write returned: wait until it can be found by meaning.", ge=0, le=MOST),
 ]
 
 
@@ -115,12 +109,7 @@ class Parameters(Struct, kw_only=True, forbid_unknown_fields=True):
 class NewKB(Parameters, kw_only=True):
     """A folder to be registered as a knowledge base."""
 
-    name: Annotated[
-        str,
-        Meta(
-            description="Its name, without slashes and without a dot in front.", examples=["notes"]
-        ),
-    ]
+    name: Annotated[str, doc("Its name, without slashes and without a dot in front.", "notes")]
     path: NewFolder | None = None
 
 
@@ -129,27 +118,20 @@ class EntryText(Parameters, kw_only=True):
 
     title: Annotated[
         Text,
-        Meta(
-            description="Its title. Without one, it is the first heading of the body, or made "
-            "from the id.",
-            examples=["Backups"],
+        doc(
+            "Its title. Without one, it is the first heading of the body, or made from the id.",
+            "Backups",
         ),
     ] = ""
-    type: Annotated[Text, Meta(description="What kind of entry it is.", examples=["note"])] = (
-        DEFAULT_TYPE
-    )
+    type: Annotated[Text, doc("What kind of entry it is.", "note")] = DEFAULT_TYPE
     summary: Summary = ""
-    tags: Annotated[list[Text], Meta(description="Its tags.", examples=[["ops"]])] = []
+    tags: Annotated[list[Text], doc("Its tags.", ["ops"])] = []
     body: Annotated[
         Text,
-        Meta(
-            description="The text, in Markdown. It ends in a line feed.",
-            examples=["We keep copies for thirty days.\n"],
-        ),
+        doc("The text, in Markdown. It ends in a line feed.", "We keep copies for thirty days.\n"),
     ] = ""
     fields: Annotated[
-        Fields,
-        Meta(description="Other fields of the front matter, by name.", examples=[{"owner": "Kim"}]),
+        Fields, doc("Other fields of the front matter, by name.", {"owner": "Kim"})
     ] = {}
 
     def draft(self, entry_id: str | None = None) -> Draft:
@@ -192,9 +174,7 @@ class SyncOrder(Parameters, kw_only=True):
     """What to bring in step with its folder."""
 
     kb: OnlyKB | None = None
-    full: Annotated[
-        bool, Meta(description="Read every file, even those whose date has not moved.")
-    ] = False
+    full: Annotated[bool, doc("Read every file, even those whose date has not moved.")] = False
 
 
 class RetryOrder(Parameters, kw_only=True):
@@ -208,28 +188,26 @@ class Narrowing(Parameters, kw_only=True):
     """Which entries are meant."""
 
     type: Annotated[
-        list[str],
-        Meta(max_length=MOST_VALUES, description="Only of this type, or one of these."),
+        list[str], doc("Only of this type, or one of these.", max_length=MOST_VALUES)
     ] = []
     tags: Annotated[
-        list[str],
-        Meta(max_length=MOST_VALUES, description="Only entries with all of these tags."),
+        list[str], doc("Only entries with all of these tags.", max_length=MOST_VALUES)
     ] = []
     since: Since | None = None
     until: Until | None = None
     fields: Annotated[
         dict[str, str],
-        Meta(
-            description="Only with these values in front-matter fields, or in lists there.",
-            examples=[{"owner": "Kim"}],
-        ),
+        doc("Only with these values in front-matter fields, or in lists there.", {"owner": "Kim"}),
     ] = {}
 
     def filters(self, kbs: Iterable[str] = ()) -> Filters:
         """The filters as the services know them."""
         # A tool takes one type, or none.
-        types = (self.type,) if isinstance(self.type, str) else tuple(self.type or ())
-        return Filters(tuple(kbs), types, tuple(self.tags), self.since, self.until, self.fields)
+        given: list[str] | str | None = self.type
+        types = [given] if isinstance(given, str) else given or []
+        return Filters(
+            tuple(kbs), tuple(types), tuple(self.tags), self.since, self.until, self.fields
+        )
 
 
 class PageParameters(Parameters, kw_only=True):
@@ -262,8 +240,7 @@ class RelatedParameters(Narrowing, kw_only=True):
     """Among which entries to look."""
 
     kbs: Annotated[
-        list[str],
-        Meta(max_length=MOST_VALUES, description="Only entries of these knowledge bases."),
+        list[str], doc("Only entries of these knowledge bases.", max_length=MOST_VALUES)
     ] = []
     limit: Limit = 10
 
@@ -273,33 +250,25 @@ class SearchParameters(Narrowing, kw_only=True):
 
     query: Annotated[
         str,
-        Meta(
+        doc(
+            'A question or a few words; a "quoted phrase" is looked for as it stands.',
+            "how long do we keep backups?",
             min_length=1,
             max_length=MOST_QUERY_CHARACTERS,
-            description='A question or a few words; a "quoted phrase" is looked for as it stands.',
-            examples=["how long do we keep backups?"],
         ),
     ]
-    mode: Annotated[
-        Mode, Meta(description="By meaning (semantic), by words (keyword), or both.")
-    ] = Mode.HYBRID
+    mode: Annotated[Mode, doc("By meaning (semantic), by words (keyword), or both.")] = Mode.HYBRID
     kb: Annotated[
-        list[str],
-        Meta(max_length=MOST_VALUES, description="Only of this knowledge base, or of these."),
+        list[str], doc("Only of this knowledge base, or of these.", max_length=MOST_VALUES)
     ] = []
     limit: Limit = 10
     offset: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=MOST_HITS - 1,
-            description="Skip so many first, for the next page.",
-        ),
+        int, doc("Skip so many first, for the next page.", ge=0, le=MOST_HITS - 1)
     ] = 0
     wait_for: WaitFor | UnsetType = UNSET
-    timeout: Annotated[
-        float, Meta(ge=0, le=MOST_WAIT_S, description="How long to wait for it, in seconds.")
-    ] = 10.0
+    timeout: Annotated[float, doc("How long to wait for it, in seconds.", ge=0, le=MOST_WAIT_S)] = (
+        10.0
+    )
 
     def request(self, kbs: Iterable[str]) -> SearchRequest:
         """What is asked for, of some knowledge bases or, without one, of all.

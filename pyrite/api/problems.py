@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
+from pyrite.api.base import doc
 from pyrite.config.redaction import without_paths
 
 MEDIA_TYPE = "application/problem+json"
@@ -17,9 +18,9 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     field: Annotated[
         str,
-        Meta(
-            description="Which one, from the outside in, with dots between; empty for the whole.",
-            examples=["entries.0.title"],
+        doc(
+            "Which one, from the outside in, with dots between; empty for the whole.",
+            "entries.0.title",
         ),
     ]
     reason: str
@@ -28,23 +29,15 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Problem(Struct, frozen=True, kw_only=True):
     """What is wrong (RFC 9457)."""
 
-    type: Annotated[str, Meta(description="What kind of problem, where there are several.")] = (
-        "about:blank"
-    )
-    title: Annotated[str, Meta(description="The kind, in a few words.", examples=["Not found"])]
-    status: Annotated[int, Meta(description="The HTTP status.", examples=[404])]
-    detail: (
-        Annotated[str, Meta(description="What it is this time, and what to do.")] | UnsetType
-    ) = UNSET
+    type: Annotated[str, doc("What kind of problem, where there are several.")] = "about:blank"
+    title: Annotated[str, doc("The kind, in a few words.", "Not found")]
+    status: Annotated[int, doc("The HTTP status.", 404)]
+    detail: Annotated[str, doc("What it is this time, and what to do.")] | UnsetType = UNSET
     errors: (
-        Annotated[
-            list[Fault], Meta(description="With 422, and only then: which fields are at fault.")
-        ]
+        Annotated[list[Fault], doc("With 422, and only then: which fields are at fault.")]
         | UnsetType
     ) = UNSET
-    revision: (
-        Annotated[int, Meta(description="With 412: at which the entry is now.")] | UnsetType
-    ) = UNSET
+    revision: Annotated[int, doc("With 412: at which the entry is now.")] | UnsetType = UNSET
 
 
 class ProblemError(Exception):

@@ -11,6 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from pyrite.api import parameters
+from pyrite.api.base import doc
 from pyrite.api.parameters import MOST, MOST_VALUES, Parameters
 
 #: The longest text that is taken for an id, a name or a value to filter by.
@@ -21,51 +22,37 @@ MOST_CHARACTERS = 200_000
 USUAL_CHARACTERS = 20_000
 
 KB = Annotated[
-    str,
-    Meta(
-        max_length=_LINE,
-        description="The knowledge base; may be left out where there is only one.",
-    ),
+    str, doc("The knowledge base; may be left out where there is only one.", max_length=_LINE)
 ]
 SomeKBs = Annotated[
     Annotated[str, Meta(max_length=_LINE)] | Annotated[list[str], Meta(max_length=MOST_VALUES)],
-    Meta(description="Only of this knowledge base, or of these."),
+    doc("Only of this knowledge base, or of these."),
 ]
 Id = Annotated[
     str,
-    Meta(
+    doc(
+        "The entry's id: its path in the folder without `.md`, such as ops/backups.",
         min_length=1,
         max_length=_LINE,
-        description="The entry's id: its path in the folder without `.md`, such as ops/backups.",
     ),
 ]
 SomeId = Annotated[
     str,
-    Meta(
+    doc(
+        "The entry's id; without it, what is asked for is that of all entries.",
         min_length=1,
         max_length=_LINE,
-        description="The entry's id; without it, what is asked for is that of all entries.",
     ),
 ]
-Heading = Annotated[
-    str,
-    Meta(max_length=_LINE, description="Only the section under the heading of this title."),
-]
-Appended = Annotated[str, Meta(description="Markdown to add at the end of the present text.")]
-OnlyType = Annotated[str, Meta(max_length=_LINE, description="Only entries of this type.")]
-Limit = Annotated[int, Meta(ge=1, le=100, description="At most so many.")]
+Heading = Annotated[str, doc("Only the section under the heading of this title.", max_length=_LINE)]
+Appended = Annotated[str, doc("Markdown to add at the end of the present text.")]
+OnlyType = Annotated[str, doc("Only entries of this type.", max_length=_LINE)]
+Limit = Annotated[int, doc("At most so many.", ge=1, le=100)]
 IfRevision = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=MOST,
-        description="The revision you have read: refuse if somebody has changed it since.",
-    ),
+    int, doc("The revision you have read: refuse if somebody has changed it since.", ge=0, le=MOST)
 ]
-KBPlace = Annotated[str, Meta(min_length=1, max_length=4096, description="The folder, absolute.")]
-ThisKB = Annotated[
-    str, Meta(min_length=1, max_length=_LINE, description="The knowledge base's name.")
-]
+KBPlace = Annotated[str, doc("The folder, absolute.", min_length=1, max_length=4096)]
+ThisKB = Annotated[str, doc("The knowledge base's name.", min_length=1, max_length=_LINE)]
 
 
 class OneEntry(Parameters, kw_only=True):
@@ -87,7 +74,7 @@ class Listing(parameters.ListParameters, kw_only=True):
     """Which entries to list."""
 
     type: OnlyType | None = None  # type: ignore[assignment]
-    kb: SomeKBs | None = None  # type: ignore[assignment]
+    kb: SomeKBs | None = None
     limit: Limit = 50
 
 
@@ -104,12 +91,9 @@ class Reading(OneEntry, kw_only=True):
     """Which entry to read, and which part of it."""
 
     heading: Heading | None = None
-    start: Annotated[
-        int, Meta(ge=0, le=MOST, description="Where to begin in the body, in characters.")
-    ] = 0
+    start: Annotated[int, doc("Where to begin in the body, in characters.", ge=0, le=MOST)] = 0
     max_characters: Annotated[
-        int,
-        Meta(ge=1, le=MOST_CHARACTERS, description="How much of the body to give, at most."),
+        int, doc("How much of the body to give, at most.", ge=1, le=MOST_CHARACTERS)
     ] = USUAL_CHARACTERS
 
 
@@ -131,9 +115,7 @@ class Failures(parameters.FailureParameters, kw_only=True):
 class Creation(parameters.NewEntry, kw_only=True):
     """An entry to be created."""
 
-    title: Annotated[
-        parameters.Text, Meta(min_length=1, max_length=_LINE, description="Its title.")
-    ]
+    title: Annotated[parameters.Text, doc("Its title.", min_length=1, max_length=_LINE)]
     kb: KB | None = None
 
 

@@ -147,9 +147,7 @@ def type_in_words(schema: Mapping[str, Any]) -> str:
         return json.dumps(schema["const"])
     kind = str(schema.get("type", "any"))
     if kind == "array":
-        # Of a list of so many, the first says what they all are.
-        items = schema.get("items") or next(iter(schema.get("prefixItems", ())), None)
-        return f"list of {type_in_words(items)}" if items else "list"
+        return f"list of {type_in_words(schema['items'])}" if "items" in schema else "list"
     return kind
 
 
