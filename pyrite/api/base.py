@@ -62,6 +62,6 @@ def plain(answer: object) -> Any:
     return msgspec.to_builtins(answer)
 
 
-def compact(answer: object) -> bytes:
+def encode(answer: object) -> bytes:
     """An object of the API as JSON, on one line and as short as it can be."""
     return msgspec.json.encode(answer)

@@ -131,14 +131,14 @@ class BulkResults(Answer, frozen=True):
     results: list[BulkResult]
 
 
-def listed(stored: StoredEntry, **told: Any) -> ListedEntry:
+def listed(stored: StoredEntry, **extra: Any) -> ListedEntry:
     """An entry without its body.
 
     Args:
         stored: the entry.
-        told: what only some are told of it: ``path``, ``uri``.
+        extra: what only some are told of it: ``path``, ``uri``.
     """
-    return ListedEntry(**_fields(stored), **told)
+    return ListedEntry(**_fields(stored), **extra)
 
 
 def page(found: Iterable[ListedEntry], limit: int | None) -> Entries:
@@ -147,9 +147,9 @@ def page(found: Iterable[ListedEntry], limit: int | None) -> Entries:
     return Entries(entries=rows[:limit], more=limit is not None and len(rows) > limit)
 
 
-def entry(stored: StoredEntry, **told: Any) -> Entry:
+def entry(stored: StoredEntry, **extra: Any) -> Entry:
     """An entry with its body."""
-    return Entry(**_fields(stored), body=stored.entry.body, **told)
+    return Entry(**_fields(stored), body=stored.entry.body, **extra)
 
 
 def part(stored: StoredEntry, start: int, end: int, headings: list[Heading], uri: str) -> EntryPart:
@@ -184,13 +184,13 @@ def _fields(stored: StoredEntry) -> dict[str, Any]:
     }
 
 
-def written(result: WriteResult, embedding: Status | None = None, **told: Any) -> Written:
+def written(result: WriteResult, embedding: Status | None = None, **extra: Any) -> Written:
     """What a write did.
 
     Args:
         result: the write.
         embedding: how its embedding stands since then.
-        told: what only some are told of it: ``path``, ``uri``, ``warning``.
+        extra: what only some are told of it: ``path``, ``uri``, ``warning``.
     """
     return Written(
         kb=result.kb,
@@ -198,7 +198,7 @@ def written(result: WriteResult, embedding: Status | None = None, **told: Any) -
         revision=result.revision,
         changed=result.changed,
         embedding=embedding or result.embedding,
-        **told,
+        **extra,
     )
 
 

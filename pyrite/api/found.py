@@ -173,12 +173,12 @@ class Links(EntryName, frozen=True):
     more: More | UnsetType = UNSET
 
 
-def search_result(found: service.SearchResult, told: Callable[[str], str] = str) -> SearchResult:
+def search_result(found: service.SearchResult, redact: Callable[[str], str] = str) -> SearchResult:
     """What a search found.
 
     Args:
         found: it.
-        told: what becomes of a warning, which may name paths.
+        redact: what becomes of a warning, which may name paths.
     """
     hits = [
         replace(
@@ -192,7 +192,7 @@ def search_result(found: service.SearchResult, told: Callable[[str], str] = str)
         )
         for hit in found.hits
     ]
-    warning = None if found.warning is None else told(found.warning)
+    warning = None if found.warning is None else redact(found.warning)
     return _converted(replace(found, hits=tuple(hits), warning=warning), SearchResult)
 
 

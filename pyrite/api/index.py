@@ -242,13 +242,13 @@ def embed_status(status: Status) -> EmbedStatus:
 
 
 def failures(
-    found: list[records.Failure], told: Callable[[str], str], limit: int | None = None
+    found: list[records.Failure], redact: Callable[[str], str], limit: int | None = None
 ) -> Failures:
     """Entries that could not be embedded.
 
     Args:
         found: them.
-        told: what becomes of a reason, which may name paths.
+        redact: what becomes of a reason, which may name paths.
         limit: how many to tell of.
     """
     return Failures(
@@ -257,7 +257,7 @@ def failures(
                 kb=each.kb,
                 id=each.entry_id,
                 revision=each.revision,
-                error=told(each.error),
+                error=redact(each.error),
                 attempts=each.attempts,
                 failed_at=each.failed_at,
             )

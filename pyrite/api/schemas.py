@@ -52,17 +52,19 @@ def _resolved(node: Any, named: dict[str, Schema], without: frozenset[str] = fro
     }
 
 
-def whole(kind: Any, without: Iterable[str] = ()) -> Schema:
+def inlined(kind: Any, without: Iterable[str] = ()) -> Schema:
     """The schema of one object, without a reference; what is required comes first."""
     (schema,), found = msgspec.json.schema_components([kind], ref_template=REF)
     schema = _resolved(schema, found, frozenset(without))
     needed = dict.fromkeys(schema.get("required", ()))
-    properties = {name: _sent(schema["properties"][name]) for name in needed | schema["properties"]}
+    properties = {
+        name: _parameter(schema["properties"][name]) for name in needed | schema["properties"]
+    }
     said = {key: value for key, value in schema.items() if (key, value) != ("required", [])}
     return {**said, "properties": properties}
 
 
-def _sent(schema: Schema) -> Schema:
+def _parameter(schema: Schema) -> Schema:
     """A parameter's schema: it can be left out, which is all that null and nothing say."""
     options = [each for each in schema.pop("anyOf", ()) if each != {"type": "null"}]
     if len(options) == 1:

@@ -155,7 +155,7 @@ def containers(annotation: Any) -> set[type]:
     return set().union(*map(containers, inner)) if origin is not Literal else set()
 
 
-def half_letters(given: Any, at: tuple[str, ...] = ()) -> Iterator[Fault]:
+def lone_surrogates(given: Any, at: tuple[str, ...] = ()) -> Iterator[Fault]:
     """Texts that hold one half of a surrogate pair, which JSON can escape and nothing can store."""
     if isinstance(given, str):
         try:
@@ -164,11 +164,11 @@ def half_letters(given: Any, at: tuple[str, ...] = ()) -> Iterator[Fault]:
             yield fault(".".join(at), "it has one half of a letter, which is none")
     elif isinstance(given, dict):
         for name, value in given.items():
-            yield from half_letters(name, at)
-            yield from half_letters(value, (*at, name))
+            yield from lone_surrogates(name, at)
+            yield from lone_surrogates(value, (*at, name))
     elif isinstance(given, list):
         for number, value in enumerate(given):
-            yield from half_letters(value, (*at, str(number)))
+            yield from lone_surrogates(value, (*at, str(number)))
 
 
 def _faults(given: Any, kind: type[Struct], strict: bool) -> Iterator[Fault]:

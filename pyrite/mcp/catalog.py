@@ -115,7 +115,7 @@ def served(function: Callable[..., Any], listing: Listing) -> ServedTool:
     hints = get_type_hints(function)
     takes = hints.get("given", Nothing)
     answers = get_args(hints["return"]) or (hints["return"],)
-    parameters = schemas.whole(takes, _UNSAID)
+    parameters = schemas.inlined(takes, _UNSAID)
     del parameters["description"]
     return ServedTool(
         fn=function,

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import trio
 
 from pyrite.api import index
-from pyrite.api.base import compact
+from pyrite.api.base import encode
 from pyrite.api.problems import ProblemError
 from pyrite.auth.credentials import RunSync
 from pyrite.embedding.process import identity, is_dead
@@ -192,7 +192,7 @@ class _Sync:
                     raise
                 missing.append(error.public)
             self._before = self._job.done
-        result = compact(index.job_result(results, missing)).decode()
+        result = encode(index.job_result(results, missing)).decode()
         done = self._job.done
         return replace(self._job, state="done", done=done, total=done, result=result)
 

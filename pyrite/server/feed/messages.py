@@ -16,7 +16,7 @@ from wsproto.frame_protocol import FrameProtocol
 
 from actors.messages import Event
 from pyrite.api import events
-from pyrite.api.base import compact
+from pyrite.api.base import encode
 
 STATUS = "status"
 GAP = "gap"
@@ -93,7 +93,7 @@ EVERYTHING = Interest()
 
 def rendered(event: Event) -> Message:
     """An event as a message."""
-    return Message(event.seq, event.type, event.kb, compact(events.event(event)).decode())
+    return Message(event.seq, event.type, event.kb, encode(events.event(event)).decode())
 
 
 def hello(position: int, newest: int) -> Message:

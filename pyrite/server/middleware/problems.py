@@ -15,7 +15,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound
 
 from pyrite import errors
-from pyrite.api.base import compact
+from pyrite.api.base import encode
 from pyrite.api.problems import MEDIA_TYPE, Fault, ProblemError, fault
 from pyrite.api.validation import InvalidParametersError
 from pyrite.storage.sqlite.driver import sqlite3
@@ -44,7 +44,7 @@ _log = logging.getLogger("pyrite.server")
 def response(error: ProblemError) -> Response:
     """The answer that says what is wrong."""
     return Response(
-        compact(error.problem),
+        encode(error.problem),
         status=error.status,
         headers=error.headers,
         content_type=MEDIA_TYPE,

@@ -177,7 +177,7 @@ def _operation(rule: Rule, operation: Operation, text: str) -> dict[str, Any]:
 
 def _query(kind: type[Struct]) -> Iterator[dict[str, Any]]:
     """The parameters behind the question mark, with which of them are required."""
-    whole = schemas.whole(kind)
+    whole = schemas.inlined(kind)
     for name, schema in whole["properties"].items():
         given = dict(schema)
         if given["type"] == "object":

@@ -17,7 +17,7 @@ from msgspec import Struct
 from quart import Response, request
 
 from pyrite.api import validation
-from pyrite.api.base import Answer, compact
+from pyrite.api.base import Answer, encode
 from pyrite.api.problems import ProblemError
 
 View = Callable[..., Awaitable[Response]]
@@ -85,7 +85,7 @@ async def _body(described: Operation, kind: type[Struct]) -> Struct:
     _check_media_type(described.media_types)
     given = _parsed(raw)
     # Only an escape can be half of one; to look for it costs a walk through all texts.
-    if b"\\u" in raw and (faults := list(validation.half_letters(given))):
+    if b"\\u" in raw and (faults := list(validation.lone_surrogates(given))):
         raise validation.InvalidParametersError(faults)
     return validation.converted(given, kind)
 
@@ -124,7 +124,7 @@ def reply(
     answer: Answer, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer in JSON."""
-    text = compact(answer)
+    text = encode(answer)
     return Response(text, status=int(status), headers=dict(headers or {}), content_type=JSON)
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 import pyrite
 from pyrite.api import base, commands, entries, events, found, index, kbs, problems, schemas
-from pyrite.api.base import compact, plain
+from pyrite.api.base import encode, plain
 
 MODULES = (base, commands, entries, events, found, index, kbs, problems)
 OBJECTS = {
@@ -70,7 +70,7 @@ def test_an_example_is_as_the_schema_says(kind: type[Struct]) -> None:
     shown = schemas.example(kind)
     assert [each.message for each in Draft202012Validator(document).iter_errors(shown)] == []
     made = msgspec.convert(shown, kind)
-    assert plain(made) == shown == msgspec.json.decode(compact(made))
+    assert plain(made) == shown == msgspec.json.decode(encode(made))
 
 
 def test_what_is_unset_is_not_there() -> None:
@@ -85,7 +85,7 @@ def test_an_outline_names_what_is_always_there() -> None:
 
 
 def test_a_schema_of_parameters_needs_nothing_else() -> None:
-    schema: Any = schemas.whole(found.SearchResult)
+    schema: Any = schemas.inlined(found.SearchResult)
     assert "$ref" not in str(schema)
     assert schema["properties"]["hits"]["items"]["properties"]["freshness"]["enum"]
 

@@ -22,7 +22,7 @@ from pyrite.api.validation import (
     converted,
     from_arguments,
     from_query,
-    half_letters,
+    lone_surrogates,
 )
 from pyrite.errors import InvalidQueryError
 from pyrite.search.query import Mode
@@ -137,4 +137,4 @@ def test_null_is_as_good_as_left_out_of_a_tools_arguments() -> None:
 def test_half_a_letter_is_found_wherever_it_stands() -> None:
     half = "\ud800"
     given = {"a": "b", "c": ["d", half], half: 1}
-    assert [each.field for each in half_letters(given)] == ["c.1", ""]
+    assert [each.field for each in lone_surrogates(given)] == ["c.1", ""]
