@@ -100,7 +100,7 @@ def example(kind: Any) -> Any:
         return None if shown is None else example(shown)
     if origin is Literal:
         return inner[0]
-    if origin in {list, tuple}:
+    if origin is list:
         return [example(inner[0])]
     if isinstance(kind, type) and issubclass(kind, Struct):
         return {
