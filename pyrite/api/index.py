@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MOST_PROBLEMS = 100
 
 Queued = Annotated[int, doc("Entries that are still to be embedded.")]
-Warning_ = Annotated[str | None, doc("Why they cannot be found by meaning soon.")]
+EmbedWarning = Annotated[str | None, doc("Why they cannot be found by meaning soon.")]
 Reason = Annotated[str | None, doc("Why it is degraded.")]
 Number = Annotated[int, Meta(examples=[0])]
 
@@ -74,7 +74,7 @@ class FolderSyncs(Answer, frozen=True):
     kbs: list[FolderSync]
     errors: Annotated[list[str], doc("Those that could not be read, and why.")]
     queued: Queued
-    warning: Warning_ | UnsetType = UNSET
+    warning: EmbedWarning | UnsetType = UNSET
 
 
 class SyncProblem(Answer, frozen=True):
@@ -190,7 +190,7 @@ class Retried(Answer, frozen=True):
 
     retried: list[EntryName]
     queued: Queued | UnsetType = UNSET
-    warning: Warning_ | UnsetType = UNSET
+    warning: EmbedWarning | UnsetType = UNSET
 
 
 class PauseState(Answer, frozen=True):

@@ -27,7 +27,7 @@ from pyrite.api.parameters import IN_QUERY
 from pyrite.api.problems import MEDIA_TYPE, Problem
 from pyrite.auth.permissions import public
 from pyrite.server.openapi import page
-from pyrite.server.openapi.operations import ATTRIBUTE, JSON, Operation, ResponseDescription
+from pyrite.server.openapi.operations import ATTRIBUTE, JSON, Operation
 
 PATH = "/api/openapi.json"
 
@@ -89,6 +89,8 @@ _PROBLEMS = {
     500: "The server failed; its log says why.",
     503: "Not now: a folder, the model or the database cannot be reached.",
 }
+#: What an answer without a body says.
+_EMPTY = {204: "It is done.", 304: "It is still at that revision."}
 _ANY = (400, 401, 403, 421, 422, 429, 500, 503)
 _WITH_BODY = (413, 415)
 _PROBLEM_HEADERS = {
@@ -148,7 +150,7 @@ def _kinds(operations: Iterable[Operation]) -> list[type[Struct]]:
     """The types of bodies and answers."""
     found: list[type[Struct] | None] = [Problem]
     for operation in operations:
-        found += [operation.body, *(told.kind for told in operation.answers.values())]
+        found += [operation.body, *operation.answers.values()]
     return [kind for kind in dict.fromkeys(found) if kind is not None]
 
 
@@ -213,22 +215,27 @@ def _content(kind: type[Struct]) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    responses = {str(status): _response(told) for status, told in operation.answers.items()}
+    responses = {
+        str(status): _response(status, kind, operation.sends)
+        for status, kind in operation.answers.items()
+    }
     problems = {*_ANY, *operation.problems, *(_WITH_BODY if operation.body else ())}
     for status in sorted(problems):
         responses[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
     return responses
 
 
-def _response(told: ResponseDescription) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": told.description}
-    if told.headers:
+def _response(status: int, kind: type[Struct] | None, headers: Mapping[str, str]) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": _EMPTY[status] if kind is None else inspect.getdoc(kind)
+    }
+    if headers:
         response["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in told.headers.items()
+            for name, text in headers.items()
         }
-    if told.kind is not None:
-        response["content"] = {JSON: _content(told.kind)}
+    if kind is not None:
+        response["content"] = {JSON: _content(kind)}
     return response
 
 
@@ -238,6 +245,11 @@ def _name(status: int) -> str:
 
 def _problem(status: int) -> dict[str, Any]:
     schema = {"$ref": schemas.REF.format(name=Problem.__name__)}
-    headers = dict([_PROBLEM_HEADERS[status]] if status in _PROBLEM_HEADERS else [])
-    described = _response(ResponseDescription(_PROBLEMS[status], headers=headers))
-    return {**described, "content": {MEDIA_TYPE: {"schema": schema}}}
+    response: dict[str, Any] = {
+        "description": _PROBLEMS[status],
+        "content": {MEDIA_TYPE: {"schema": schema}},
+    }
+    if status in _PROBLEM_HEADERS:
+        name, text = _PROBLEM_HEADERS[status]
+        response["headers"] = {name: {"description": text, "schema": {"type": "string"}}}
+    return response

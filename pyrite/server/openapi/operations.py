@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -26,14 +26,10 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseDescription:
-    """One answer that an operation can give, other than a problem."""
-
-    description: str
-    kind: type[Answer] | None = None
-    #: Headers that it has, with what they are.
-    headers: Mapping[str, str] = field(default_factory=dict)
+#: Headers of answers, with what they are.
+ETAG = {"ETag": "The entry's revision."}
+LOCATION = {"Location": "Where it is."}
+NEXT = {"Link": "The next page, with `rel=next`, where there is one."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +38,57 @@ class Operation:
 
     id: str
     tag: str
-    answers: Mapping[int, ResponseDescription]
+    #: Of each status, what is answered; None is nothing.
+    answers: Mapping[int, type[Answer] | None]
+    #: Headers that answers have, with what they are.
+    sends: Mapping[str, str]
     #: Statuses of problems, besides those that any operation can have.
-    problems: tuple[int, ...] = ()
-    query: type[Struct] | None = None
-    body: type[Struct] | None = None
-    body_required: bool = True
-    media_types: tuple[str, ...] = (JSON,)
+    problems: tuple[int, ...]
+    query: type[Struct] | None
+    body: type[Struct] | None
+    body_required: bool
+    media_types: tuple[str, ...]
     #: Request headers that matter, with what they do.
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
 
 
 #: Where a view keeps it.
 ATTRIBUTE = "operation"
 
+_NOTHING: Mapping[str, str] = {}
 
-def operation(described: Operation) -> Callable[[View], View]:
-    """Describe a view, and have what it takes checked.
+
+def operation(
+    tag: str,
+    answers: type[Answer] | Mapping[int, type[Answer] | None],
+    *,
+    sends: Mapping[str, str] = _NOTHING,
+    problems: tuple[int, ...] = (),
+    query: type[Struct] | None = None,
+    body: type[Struct] | None = None,
+    body_required: bool = True,
+    media_types: tuple[str, ...] = (JSON,),
+    headers: Mapping[str, str] = _NOTHING,
+) -> Callable[[View], View]:
+    """Describe a view by an :class:`Operation` of its name, and have what it takes checked.
 
     The view gets the parameters as ``query_args`` and the body as ``data``.
     """
+    replies = answers if isinstance(answers, Mapping) else {200: answers}
 
     def decorate(view: View) -> View:
         @wraps(view)
         async def checked(*args: Any, **kwargs: Any) -> Response:
-            if described.query is not None:
-                kwargs["query_args"] = validation.from_query(request.args, described.query)
-            if described.body is not None:
-                kwargs["data"] = await _body(described, described.body)
+            if query is not None:
+                kwargs["query_args"] = validation.from_query(request.args, query)
+            if body is not None:
+                kwargs["data"] = await _body(described, body)
             return await view(*args, **kwargs)
 
+        described = Operation(
+            *(view.__name__, tag, replies, sends, problems),
+            *(query, body, body_required, media_types, headers),
+        )
         setattr(checked, ATTRIBUTE, described)
         return checked
 

@@ -10,7 +10,7 @@ from pyrite.api.parameters import NewEntries
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
 from pyrite.server.current import node
-from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
+from pyrite.server.openapi.operations import operation, reply
 from pyrite.server.routes.entries import TAG
 
 #: Such requests in work at a time; the others wait, so that files and threads last.
@@ -22,15 +22,7 @@ _turns = trio.Semaphore(_AT_A_TIME)
 
 @blueprint.post("/kbs/<kb>/entries/bulk")
 @requires(Tier.WRITE)
-@operation(
-    Operation(
-        "create_entries",
-        TAG,
-        {200: ResponseDescription("What became of each.", entries.BulkResults)},
-        problems=(404, 422),
-        body=NewEntries,
-    )
-)
+@operation(TAG, entries.BulkResults, problems=(404, 422), body=NewEntries)
 async def create_entries(kb: str, *, data: NewEntries) -> Response:
     """Create up to 1,000 entries.
 

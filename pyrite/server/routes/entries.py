@@ -18,10 +18,11 @@ from pyrite.knowledge.replacing import merging, replacing
 from pyrite.knowledge.service import KBService, WriteResult
 from pyrite.server.current import node
 from pyrite.server.openapi.operations import (
+    ETAG,
     JSON,
+    LOCATION,
     MERGE_PATCH,
-    Operation,
-    ResponseDescription,
+    NEXT,
     nothing,
     operation,
     reply,
@@ -34,28 +35,13 @@ from pyrite.vault.entry_files import Editor
 TAG = "entries"
 
 _IF_MATCH = {"If-Match": "The ETag of the revision that is to be changed; `*` means any."}
-_ETAG = {"ETag": "The entry's revision."}
 
 blueprint = Blueprint("entries", __name__)
 
 
 @blueprint.get("/kbs/<kb>/entries")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_entries",
-        TAG,
-        {
-            200: ResponseDescription(
-                "Entries, and whether there are more.",
-                entries.Entries,
-                {"Link": "The next page, with `rel=next`, where there is one."},
-            )
-        },
-        problems=(404, 422),
-        query=ListParameters,
-    )
-)
+@operation(TAG, entries.Entries, sends=NEXT, problems=(404, 422), query=ListParameters)
 async def list_entries(kb: str, *, query_args: ListParameters) -> Response:
     """List entries, without their bodies.
 
@@ -84,19 +70,11 @@ def next_page(offset: int) -> str:
 @blueprint.post("/kbs/<kb>/entries")
 @requires(Tier.WRITE)
 @operation(
-    Operation(
-        "create_entry",
-        TAG,
-        {
-            201: ResponseDescription(
-                "It is written, durably, and queued for embedding.",
-                entries.Written,
-                {"Location": "Where it is.", **_ETAG},
-            )
-        },
-        problems=(404, 409, 422),
-        body=NewEntry,
-    )
+    TAG,
+    {201: entries.Written},
+    sends=LOCATION | ETAG,
+    problems=(404, 409, 422),
+    body=NewEntry,
 )
 async def create_entry(kb: str, *, data: NewEntry) -> Response:
     """Create an entry.
@@ -113,20 +91,11 @@ async def create_entry(kb: str, *, data: NewEntry) -> Response:
 @blueprint.get("/kbs/<kb>/entries/<path:id>")
 @requires(Tier.READ)
 @operation(
-    Operation(
-        "get_entry",
-        TAG,
-        {
-            200: ResponseDescription(
-                "The entry.",
-                entries.Entry,
-                _ETAG,
-            ),
-            304: ResponseDescription("It is still at that revision.", headers=_ETAG),
-        },
-        problems=(404,),
-        headers={"If-None-Match": "An ETag: answer only if the entry is at another revision."},
-    )
+    TAG,
+    {200: entries.Entry, 304: None},
+    sends=ETAG,
+    problems=(404,),
+    headers={"If-None-Match": "An ETag: answer only if the entry is at another revision."},
 )
 async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is called in the address
     """Show an entry.
@@ -145,29 +114,16 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
 @blueprint.put("/kbs/<kb>/entries/<path:id>")
 @requires(Tier.WRITE)
 @operation(
-    Operation(
-        "put_entry",
-        TAG,
-        {
-            200: ResponseDescription(
-                "It is written.",
-                entries.Written,
-                _ETAG,
-            ),
-            201: ResponseDescription(
-                "It is written, and was not there before.",
-                entries.Written,
-                {"Location": "Where it is.", **_ETAG},
-            ),
-        },
-        problems=(404, 409, 412, 422, 428),
-        body=EntryText,
-        headers={
-            "If-Match": "The ETag of the revision that is to be replaced; `*` means any. An "
-            "entry that is there is not replaced without it.",
-            "If-None-Match": "`*`: only if there is no such entry.",
-        },
-    )
+    TAG,
+    {200: entries.Written, 201: entries.Written},
+    sends=LOCATION | ETAG,
+    problems=(404, 409, 412, 422, 428),
+    body=EntryText,
+    headers={
+        "If-Match": "The ETag of the revision that is to be replaced; `*` means any. An entry "
+        "that is there is not replaced without it.",
+        "If-None-Match": "`*`: only if there is no such entry.",
+    },
 )
 async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: A002
     """Replace an entry as a whole, or create it.
@@ -197,21 +153,13 @@ async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: 
 @blueprint.patch("/kbs/<kb>/entries/<path:id>")
 @requires(Tier.WRITE)
 @operation(
-    Operation(
-        "patch_entry",
-        TAG,
-        {
-            200: ResponseDescription(
-                "It is written.",
-                entries.Written,
-                _ETAG,
-            )
-        },
-        problems=(404, 409, 412, 422, 428),
-        body=EntryPatch,
-        media_types=(MERGE_PATCH, JSON),
-        headers=_IF_MATCH,
-    )
+    TAG,
+    entries.Written,
+    sends=ETAG,
+    problems=(404, 409, 412, 422, 428),
+    body=EntryPatch,
+    media_types=(MERGE_PATCH, JSON),
+    headers=_IF_MATCH,
 )
 async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noqa: A002
     """Change parts of an entry.
@@ -232,15 +180,7 @@ async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noq
 
 @blueprint.delete("/kbs/<kb>/entries/<path:id>")
 @requires(Tier.WRITE)
-@operation(
-    Operation(
-        "delete_entry",
-        TAG,
-        {204: ResponseDescription("It is deleted.")},
-        problems=(404, 409, 412, 422, 428),
-        headers=_IF_MATCH,
-    )
-)
+@operation(TAG, {204: None}, problems=(404, 409, 412, 422, 428), headers=_IF_MATCH)
 async def delete_entry(kb: str, id: str) -> Response:  # noqa: A002
     """Delete an entry and its file.
 

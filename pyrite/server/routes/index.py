@@ -16,7 +16,7 @@ from pyrite.config.loading import PREFIX
 from pyrite.config.redaction import without_paths
 from pyrite.embedding.service import EmbedStatus
 from pyrite.server.current import node
-from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
+from pyrite.server.openapi.operations import LOCATION, operation, reply
 from pyrite.storage.records import Failure
 
 TAG = "index"
@@ -27,20 +27,12 @@ blueprint = Blueprint("index", __name__)
 @blueprint.post("/index/sync")
 @requires(Tier.WRITE)
 @operation(
-    Operation(
-        "start_sync",
-        TAG,
-        {
-            202: ResponseDescription(
-                "The job that does it.",
-                index.Job,
-                {"Location": "Where to ask how far it is."},
-            )
-        },
-        problems=(404, 422),
-        body=SyncOrder,
-        body_required=False,
-    )
+    TAG,
+    {202: index.Job},
+    sends=LOCATION,
+    problems=(404, 422),
+    body=SyncOrder,
+    body_required=False,
 )
 async def start_sync(*, data: SyncOrder) -> Response:
     """Bring the index in step with the folders.
@@ -54,18 +46,7 @@ async def start_sync(*, data: SyncOrder) -> Response:
 
 @blueprint.get("/index/jobs")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_jobs",
-        TAG,
-        {
-            200: ResponseDescription(
-                "The jobs.",
-                index.Jobs,
-            )
-        },
-    )
-)
+@operation(TAG, index.Jobs)
 async def list_jobs() -> Response:
     """List jobs, newest first.
 
@@ -76,19 +57,7 @@ async def list_jobs() -> Response:
 
 @blueprint.get("/index/jobs/<job_id>")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "get_job",
-        TAG,
-        {
-            200: ResponseDescription(
-                "The job.",
-                index.Job,
-            )
-        },
-        problems=(404,),
-    )
-)
+@operation(TAG, index.Job, problems=(404,))
 async def get_job(job_id: str) -> Response:
     """Show how far a job is.
 
@@ -99,21 +68,8 @@ async def get_job(job_id: str) -> Response:
 
 @blueprint.get("/index/embed-status")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "get_embed_status",
-        TAG,
-        {
-            200: ResponseDescription(
-                "Where it stands.",
-                index.EmbedStatus,
-            )
-        },
-        problems=(404, 422),
-        query=KBParameter,
-    )
-)
-async def embed_status(*, query_args: KBParameter) -> Response:
+@operation(TAG, index.EmbedStatus, problems=(404, 422), query=KBParameter)
+async def get_embed_status(*, query_args: KBParameter) -> Response:
     """Show where embedding stands.
 
     How many entries are embedded, pending and failed; which process embeds, how fast, and how
@@ -131,16 +87,8 @@ async def embed_status(*, query_args: KBParameter) -> Response:
 
 @blueprint.get("/index/embed-failures")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_embed_failures",
-        TAG,
-        {200: ResponseDescription("What has failed.", index.Failures)},
-        problems=(404, 422),
-        query=FailureParameters,
-    )
-)
-async def embed_failures(*, query_args: FailureParameters) -> Response:
+@operation(TAG, index.Failures, problems=(404, 422), query=FailureParameters)
+async def list_embed_failures(*, query_args: FailureParameters) -> Response:
     """List the entries that could not be embedded.
 
     With the reason, newest first. They can still be found by their words.
@@ -158,16 +106,7 @@ async def embed_failures(*, query_args: FailureParameters) -> Response:
 
 @blueprint.post("/index/embed-retry")
 @requires(Tier.WRITE)
-@operation(
-    Operation(
-        "retry_embedding",
-        TAG,
-        {200: ResponseDescription("What is queued again.", index.Retried)},
-        problems=(404, 422),
-        body=RetryOrder,
-        body_required=False,
-    )
-)
+@operation(TAG, index.Retried, problems=(404, 422), body=RetryOrder, body_required=False)
 async def retry_embedding(*, data: RetryOrder) -> Response:
     """Queue failed entries again.
 
@@ -189,19 +128,7 @@ async def retry_embedding(*, data: RetryOrder) -> Response:
 
 @blueprint.post("/index/pause")
 @requires(Tier.ADMIN)
-@operation(
-    Operation(
-        "pause_embedding",
-        TAG,
-        {
-            200: ResponseDescription(
-                "It is paused.",
-                index.PauseState,
-            )
-        },
-        problems=(409,),
-    )
-)
+@operation(TAG, index.PauseState, problems=(409,))
 async def pause_embedding() -> Response:
     """Pause embedding.
 
@@ -213,19 +140,7 @@ async def pause_embedding() -> Response:
 
 @blueprint.post("/index/resume")
 @requires(Tier.ADMIN)
-@operation(
-    Operation(
-        "resume_embedding",
-        TAG,
-        {
-            200: ResponseDescription(
-                "It goes on.",
-                index.PauseState,
-            )
-        },
-        problems=(409,),
-    )
-)
+@operation(TAG, index.PauseState, problems=(409,))
 async def resume_embedding() -> Response:
     """Resume embedding.
 

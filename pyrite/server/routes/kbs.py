@@ -16,13 +16,7 @@ from pyrite.auth.tokens import Tier
 from pyrite.errors import ConflictError, InvalidEntryError
 from pyrite.knowledge.service import KBService
 from pyrite.server.current import node
-from pyrite.server.openapi.operations import (
-    Operation,
-    ResponseDescription,
-    nothing,
-    operation,
-    reply,
-)
+from pyrite.server.openapi.operations import LOCATION, nothing, operation, reply
 from pyrite.storage.records import KnowledgeBase
 
 TAG = "knowledge bases"
@@ -35,18 +29,7 @@ blueprint = Blueprint("kbs", __name__)
 
 @blueprint.get("/kbs")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_kbs",
-        TAG,
-        {
-            200: ResponseDescription(
-                "All knowledge bases by name.",
-                kbs.KBs,
-            )
-        },
-    )
-)
+@operation(TAG, kbs.KBs)
 async def list_kbs() -> Response:
     """List knowledge bases.
 
@@ -62,21 +45,7 @@ async def list_kbs() -> Response:
 
 @blueprint.post("/kbs")
 @requires(Tier.ADMIN)
-@operation(
-    Operation(
-        "add_kb",
-        TAG,
-        {
-            201: ResponseDescription(
-                "It is registered.",
-                kbs.KB,
-                {"Location": "Where it is."},
-            )
-        },
-        problems=(409, 422),
-        body=NewKB,
-    )
-)
+@operation(TAG, {201: kbs.KB}, sends=LOCATION, problems=(409, 422), body=NewKB)
 async def add_kb(*, data: NewKB) -> Response:
     """Register a folder as a knowledge base.
 
@@ -95,19 +64,7 @@ async def add_kb(*, data: NewKB) -> Response:
 
 @blueprint.get("/kbs/<kb>")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "get_kb",
-        TAG,
-        {
-            200: ResponseDescription(
-                "The knowledge base.",
-                kbs.KB,
-            )
-        },
-        problems=(404,),
-    )
-)
+@operation(TAG, kbs.KB, problems=(404,))
 async def get_kb(kb: str) -> Response:
     """Show a knowledge base.
 
@@ -119,9 +76,7 @@ async def get_kb(kb: str) -> Response:
 
 @blueprint.delete("/kbs/<kb>")
 @requires(Tier.ADMIN)
-@operation(
-    Operation("remove_kb", TAG, {204: ResponseDescription("It is forgotten.")}, problems=(404,)),
-)
+@operation(TAG, {204: None}, problems=(404,))
 async def remove_kb(kb: str) -> Response:
     """Forget a knowledge base.
 

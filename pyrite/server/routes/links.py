@@ -10,7 +10,7 @@ from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
 from pyrite.search.links import LinkService
 from pyrite.server.current import node
-from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
+from pyrite.server.openapi.operations import NEXT, operation, reply
 from pyrite.server.routes.entries import TAG, next_page
 
 blueprint = Blueprint("links", __name__)
@@ -18,19 +18,7 @@ blueprint = Blueprint("links", __name__)
 
 @blueprint.get("/kbs/<kb>/links/<path:id>")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_links",
-        TAG,
-        {
-            200: ResponseDescription(
-                "Its links, in both directions.",
-                api.Links,
-            )
-        },
-        problems=(404,),
-    )
-)
+@operation(TAG, api.Links, problems=(404,))
 async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is called in the address
     """Show what an entry links to, and what links to it.
 
@@ -42,21 +30,7 @@ async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is c
 
 @blueprint.get("/kbs/<kb>/dangling-links")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_dangling_links",
-        TAG,
-        {
-            200: ResponseDescription(
-                "Links, and whether there are more.",
-                api.DanglingLinks,
-                {"Link": "The next page, with `rel=next`, where there is one."},
-            )
-        },
-        problems=(404, 422),
-        query=PageParameters,
-    )
-)
+@operation(TAG, api.DanglingLinks, sends=NEXT, problems=(404, 422), query=PageParameters)
 async def list_dangling_links(kb: str, *, query_args: PageParameters) -> Response:
     """List the links that lead nowhere.
 

@@ -17,7 +17,7 @@ from pyrite.search.query import Mode
 from pyrite.search.related import RelatedResult
 from pyrite.search.related import related as find_related
 from pyrite.server.current import node
-from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
+from pyrite.server.openapi.operations import operation, reply
 
 TAG = "search"
 
@@ -36,20 +36,7 @@ blueprint = Blueprint("search", __name__)
 
 @blueprint.get("/search")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "search",
-        TAG,
-        {
-            200: ResponseDescription(
-                "What was found.",
-                api.SearchResult,
-            )
-        },
-        problems=(404, 422),
-        query=SearchParameters,
-    )
-)
+@operation(TAG, api.SearchResult, problems=(404, 422), query=SearchParameters)
 async def search(*, query_args: SearchParameters) -> Response:
     """Find entries by meaning and by words.
 
@@ -93,20 +80,7 @@ async def _wait(revision: int, timeout_s: float) -> Waited:
 
 @blueprint.get("/kbs/<kb>/related/<path:id>")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_related",
-        TAG,
-        {
-            200: ResponseDescription(
-                "What is related.",
-                api.RelatedResult,
-            )
-        },
-        problems=(404, 422),
-        query=RelatedParameters,
-    )
-)
+@operation(TAG, api.RelatedResult, problems=(404, 422), query=RelatedParameters)
 async def list_related(
     kb: str,
     id: str,  # noqa: A002 - what it is called in the address
