@@ -128,7 +128,7 @@ def from_arguments(arguments: Mapping[str, Any], kind: type[T]) -> T:
     given = {
         name: _parsed(value, types.get(name, set()))
         for name, value in arguments.items()
-        if value is not None
+        if value is not None or name not in types
     }
     return converted(given, kind, strict=False)
 

@@ -44,10 +44,10 @@ class Reading:
         """
         desk = self._desk
 
-        def asked() -> SearchRequest:
+        def checked() -> SearchRequest:
             return given.request(desk.only(given.kb))
 
-        request = await desk.run_sync(asked)
+        request = await desk.run_sync(checked)
         waited = None
         if request.wait_for is not None and request.mode is not Mode.KEYWORD:
             waited = await desk.wait(request.wait_for, request.timeout_s)

@@ -134,6 +134,15 @@ def test_null_is_as_good_as_left_out_of_a_tools_arguments() -> None:
     assert found == from_arguments({"id": "a"}, tool_parameters.Update)
 
 
+def test_null_makes_no_unknown_argument_known() -> None:
+    with pytest.raises(InvalidParametersError) as raised:
+        from_arguments({"id": None, "colour": None}, tool_parameters.Update)
+    assert faults(raised) == [
+        ("id", "field required"),
+        ("colour", "extra inputs are not permitted"),
+    ]
+
+
 def test_half_a_letter_is_found_wherever_it_stands() -> None:
     half = "\ud800"
     given = {"a": "b", "c": ["d", half], half: 1}
