@@ -1,90 +1,138 @@
-"""What clients send: bodies and parameters, strict and without room for anything else."""
+"""What clients send: bodies and parameters, strict and without room for anything else.
+
+Each set is defined once. A query string spells a few names differently (:data:`IN_QUERY`); what
+MCP's tools take besides, or within narrower bounds, is in :mod:`pyrite.api.tool_parameters`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, SkipValidation
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from pyrite.errors import InvalidQueryError
+from pyrite.api.base import JSON, doc
 from pyrite.markdown.entry import DEFAULT_TYPE
 from pyrite.search.query import MOST_HITS, MOST_QUERY_CHARACTERS, Mode, SearchRequest
 from pyrite.storage.records import Filters
 from pyrite.vault.entry_files import Draft
 
+#: What a query string calls a parameter: a list is a name given several times, an object a name
+#: given with NAME=VALUE.
+IN_QUERY = {"query": "q", "tags": "tag", "fields": "field", "kbs": "kb"}
+
 #: Entries of one request.
 MOST_AT_ONCE = 1000
 
 #: How long a search may wait for a write, in seconds.
-MOST_WAIT_S = 60.0
+MOST_WAIT_S = 60
+
+#: Values of one filter.
+MOST_VALUES = 100
 
 #: Larger than any number that the database has.
-_MOST = 2**53
+MOST = 2**53
 
 #: What may stand in a text: what YAML can hold as it is.
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]*$"
 
-Text = Annotated[str, Field(pattern=_TEXT)]
+Text = Annotated[str, Meta(pattern=_TEXT)]
+Fields = dict[str, JSON]
+NewFolder = Annotated[
+    str,
+    doc(
+        "The folder on the server, absolute. Without it, one is made in its home.",
+        "/srv/notes",
+        min_length=1,
+    ),
+]
+NewId = Annotated[
+    str,
+    doc(
+        "Its path in the folder, without `.md`; folders in it are made. Without one "
+        "it is made from the title.",
+        "ops/backups",
+    ),
+]
+Summary = Annotated[Text, doc("One or two sentences.", "How long we keep copies")]
+NewTitle = Annotated[Text, doc("A new title.")]
+NewType = Annotated[Text, doc("A new type.")]
+NewTags = Annotated[list[Text], doc("All tags it is to have.")]
+NewBody = Annotated[Text, doc("A new text, in place of the whole present one.")]
+NewFields = Annotated[
+    Fields,
+    doc(
+        "Front-matter fields to set, and with null those to remove.",
+        {"owner": "Sam", "reviewed": None},
+    ),
+]
+OnlyKB = Annotated[str, doc("Only of this knowledge base.", "notes")]
+Since = Annotated[
+    str,
+    doc(
+        "Only of this day (YYYY-MM-DD) or later.",
+        "2026-11-01",
+        extra_json_schema={"format": "date"},
+    ),
+]
+Until = Annotated[
+    str,
+    doc(
+        "Only of this day (YYYY-MM-DD) or earlier.",
+        "2026-11-30",
+        extra_json_schema={"format": "date"},
+    ),
+]
+FailedIds = Annotated[
+    list[str],
+    doc(
+        "Only these entries, all of which have failed.",
+        ["ops/backups"],
+        min_length=1,
+        max_length=MOST_AT_ONCE,
+    ),
+]
+Limit = Annotated[int, doc("At most so many.", ge=1, le=MOST_HITS)]
+Offset = Annotated[int, doc("Skip so many first, for the next page.", ge=0, le=MOST)]
 
 
-def _listed(value: Any) -> Any:
-    """One value of a parameter that may be given several times."""
-    return [value] if isinstance(value, str) else value
+WaitFor = Annotated[
+    int,
+    doc("A revision that a write returned: wait until it can be found by meaning.", ge=0, le=MOST),
+]
 
 
-Many = Annotated[list[str], BeforeValidator(_listed)]
-#: Parsed from JSON they are JSON; to have each value checked again takes ten seconds for 16 MiB.
-Fields = dict[str, SkipValidation[JsonValue]]
+class Parameters(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a client sends."""
 
 
-class Body(BaseModel):
-    """A request's JSON."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Parameters(BaseModel):
-    """What stands behind the question mark of an address."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewKB(Body):
+class NewKB(Parameters, kw_only=True):
     """A folder to be registered as a knowledge base."""
 
-    name: str = Field(
-        description="Its name, without slashes and without a dot in front.", examples=["notes"]
-    )
-    path: str | None = Field(
-        None,
-        min_length=1,
-        description="The folder on the server, absolute. Without it, one is made in its home.",
-        examples=["/srv/notes"],
-    )
+    name: Annotated[str, doc("Its name, without slashes and without a dot in front.", "notes")]
+    path: NewFolder | None = None
 
 
-class EntryText(Body):
+class EntryText(Parameters, kw_only=True):
     """What an entry is to say."""
 
-    title: Text = Field(
-        "",
-        description="Its title. Without one, it is the first heading of the body, or made from "
-        "the id.",
-        examples=["Backups"],
-    )
-    type: Text = Field(DEFAULT_TYPE, description="What kind of entry it is.", examples=["note"])
-    summary: Text = Field("", description="One or two sentences.", examples=["How long we keep"])
-    tags: list[Text] = Field(default_factory=list, examples=[["ops"]])
-    body: Text = Field(
-        "",
-        description="The text, in Markdown. It ends in a line feed.",
-        examples=["We keep copies for thirty days.\n"],
-    )
-    fields: Fields = Field(
-        default_factory=dict,
-        description="Any other fields of the front matter.",
-        examples=[{"owner": "Kim"}],
-    )
+    title: Annotated[
+        Text,
+        doc(
+            "Its title. Without one, it is the first heading of the body, or made from the id.",
+            "Backups",
+        ),
+    ] = ""
+    type: Annotated[Text, doc("What kind of entry it is.", "note")] = DEFAULT_TYPE
+    summary: Summary = ""
+    tags: Annotated[list[Text], doc("Its tags.", ["ops"])] = []
+    body: Annotated[
+        Text,
+        doc("The text, in Markdown. It ends in a line feed.", "We keep copies for thirty days.\n"),
+    ] = ""
+    fields: Annotated[
+        Fields, doc("Other fields of the front matter, by name.", {"owner": "Kim"})
+    ] = {}
 
     def draft(self, entry_id: str | None = None) -> Draft:
         """The entry as the services know it."""
@@ -99,174 +147,142 @@ class EntryText(Body):
         )
 
 
-class NewEntry(EntryText):
+class NewEntry(EntryText, kw_only=True):
     """An entry to be created; it needs an `id`, or a `title` to make one from."""
 
-    id: str | None = Field(
-        None,
-        description="Its path in the folder, without the ending; folders in it are made.",
-        examples=["ops/backups"],
-    )
+    id: NewId | None = None
 
 
-class NewEntries(Body):
+class NewEntries(Parameters, kw_only=True):
     """Entries to be created together."""
 
-    entries: list[NewEntry] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    entries: Annotated[list[NewEntry], Meta(min_length=1, max_length=MOST_AT_ONCE)]
 
 
-class EntryPatch(Body):
+class EntryPatch(Parameters, kw_only=True):
     """What to change of an entry: a JSON merge patch (RFC 7396), in which null removes."""
 
-    title: Text | None = Field(None, examples=["Backups and restores"])
-    type: Text | None = Field(None, examples=["howto"])
-    summary: Text | None = None
-    tags: list[Text] | None = Field(None, description="All tags it is to have.")
-    body: Text | None = None
-    fields: Fields | None = Field(
-        None,
-        description="Fields to set, and with null those to remove; objects are merged.",
-        examples=[{"owner": "Sam", "reviewed": None}],
-    )
+    title: NewTitle | UnsetType | None = UNSET
+    type: NewType | UnsetType | None = UNSET
+    summary: Summary | UnsetType | None = UNSET
+    tags: NewTags | UnsetType | None = UNSET
+    body: NewBody | UnsetType | None = UNSET
+    fields: NewFields | UnsetType | None = UNSET
 
 
-class SyncOrder(Body):
+class SyncOrder(Parameters, kw_only=True):
     """What to bring in step with its folder."""
 
-    kb: str | None = Field(None, description="Only this knowledge base.", examples=["notes"])
-    full: bool = Field(False, description="Read every file, even if its date has not moved.")
+    kb: OnlyKB | None = None
+    full: Annotated[bool, doc("Read every file, even those whose date has not moved.")] = False
 
 
-class RetryOrder(Body):
+class RetryOrder(Parameters, kw_only=True):
     """Which failed entries to queue again."""
 
-    kb: str | None = Field(None, description="Only of this knowledge base.", examples=["notes"])
-    ids: list[str] | None = Field(
-        None,
-        min_length=1,
-        max_length=MOST_AT_ONCE,
-        description="Only these entries, all of which have failed.",
-        examples=[["ops/backups"]],
-    )
+    kb: OnlyKB | None = None
+    ids: FailedIds | None = None
 
 
-class Narrowing(Parameters):
+class Narrowing(Parameters, kw_only=True):
     """Which entries are meant."""
 
-    type: Many = Field(default_factory=list, description="Only of this type, or one of these.")
-    tag: Many = Field(default_factory=list, description="Only with this tag; with all of several.")
-    since: str | None = Field(
-        None,
-        description="Only of this day (YYYY-MM-DD) or later.",
-        examples=["2026-11-01"],
-        json_schema_extra={"format": "date"},
-    )
-    until: str | None = Field(
-        None,
-        description="Only of this day (YYYY-MM-DD) or earlier.",
-        examples=["2026-11-30"],
-        json_schema_extra={"format": "date"},
-    )
-    field: Many = Field(
-        default_factory=list,
-        description="Only with this value in a front-matter field or in a list there, written "
-        "`NAME=VALUE`.",
-        examples=[["owner=Kim"]],
-        json_schema_extra={"items": {"type": "string", "pattern": "^[^=]+=."}},
-    )
+    type: Annotated[
+        list[str], doc("Only of this type, or one of these.", max_length=MOST_VALUES)
+    ] = []
+    tags: Annotated[
+        list[str], doc("Only entries with all of these tags.", max_length=MOST_VALUES)
+    ] = []
+    since: Since | None = None
+    until: Until | None = None
+    fields: Annotated[
+        dict[str, str],
+        doc("Only with these values in front-matter fields, or in lists there.", {"owner": "Kim"}),
+    ] = {}
 
-    def filters(self, *kbs: str) -> Filters:
-        """The filters as the services know them.
-
-        Raises:
-            InvalidQueryError: `field` is not of its form.
-        """
-        fields: dict[str, str] = {}
-        for pair in self.field:
-            name, equals, value = pair.partition("=")
-            if not (name and equals):
-                raise InvalidQueryError(
-                    f"field must be of the form NAME=VALUE, not {pair!r}", field="field"
-                )
-            if name in fields:
-                raise InvalidQueryError(f"the field {name!r} is given twice", field="field")
-            fields[name] = value
-        return Filters(kbs, tuple(self.type), tuple(self.tag), self.since, self.until, fields)
+    def filters(self, kbs: Iterable[str] = ()) -> Filters:
+        """The filters as the services know them."""
+        # A tool takes one type, or none.
+        given: list[str] | str | None = self.type
+        types = [given] if isinstance(given, str) else given or []
+        return Filters(
+            tuple(kbs), tuple(types), tuple(self.tags), self.since, self.until, self.fields
+        )
 
 
-class PageParameters(Parameters):
+class PageParameters(Parameters, kw_only=True):
     """Which part of a list."""
 
-    limit: int = Field(100, ge=1, le=MOST_HITS, description="So many at most.")
-    offset: int = Field(0, ge=0, le=_MOST, description="How many to leave out at the beginning.")
+    limit: Limit = 100
+    offset: Offset = 0
 
 
-class ListParameters(Narrowing, PageParameters):
+class ListParameters(Narrowing, kw_only=True):
     """Which entries to list."""
 
+    limit: Limit = 100
+    offset: Offset = 0
 
-class KBParameter(Parameters):
+
+class KBParameter(Parameters, kw_only=True):
     """One knowledge base, or all."""
 
-    kb: str | None = Field(None, description="Only of this knowledge base.", examples=["notes"])
+    kb: OnlyKB | None = None
 
 
-class FailureParameters(KBParameter):
+class FailureParameters(KBParameter, kw_only=True):
     """Which failures to list."""
 
-    limit: int = Field(100, ge=1, le=MOST_HITS, description="Failures at most, newest first.")
+    limit: Limit = 100
 
 
-class RelatedParameters(Narrowing):
+class RelatedParameters(Narrowing, kw_only=True):
     """Among which entries to look."""
 
-    kb: Many = Field(default_factory=list, description="Only in this knowledge base, or in these.")
-    limit: int = Field(10, ge=1, le=MOST_HITS, description="Entries at most.")
+    kbs: Annotated[
+        list[str], doc("Only entries of these knowledge bases.", max_length=MOST_VALUES)
+    ] = []
+    limit: Limit = 10
 
 
-class SearchParameters(Narrowing):
+class SearchParameters(Narrowing, kw_only=True):
     """What to search for, and where."""
 
-    q: str = Field(
-        min_length=1,
-        max_length=MOST_QUERY_CHARACTERS,
-        description='What to look for: words, a question, or a "phrase in quotation marks".',
-        examples=["how long do we keep backups?"],
-    )
-    mode: Literal["hybrid", "semantic", "keyword"] = Field(
-        "hybrid", description="By meaning (`semantic`), by words (`keyword`), or both."
-    )
-    kb: Many = Field(default_factory=list, description="Only in this knowledge base, or in these.")
-    limit: int = Field(10, ge=1, le=MOST_HITS, description="Entries at most.")
-    offset: int = Field(
-        0,
-        ge=0,
-        lt=MOST_HITS,
-        description=f"How many of the best to leave out; with `limit`, at most {MOST_HITS:,}.",
-    )
-    wait_for: int | None = Field(
-        None,
-        ge=0,
-        le=_MOST,
-        description="A revision: wait until that write can be found by meaning.",
-    )
-    timeout: float = Field(
-        10.0, ge=0, le=MOST_WAIT_S, description="How long to wait for it, in seconds."
+    query: Annotated[
+        str,
+        doc(
+            'A question or a few words; a "quoted phrase" is looked for as it stands.',
+            "how long do we keep backups?",
+            min_length=1,
+            max_length=MOST_QUERY_CHARACTERS,
+        ),
+    ]
+    mode: Annotated[Mode, doc("By meaning (semantic), by words (keyword), or both.")] = Mode.HYBRID
+    kb: Annotated[
+        list[str], doc("Only of this knowledge base, or of these.", max_length=MOST_VALUES)
+    ] = []
+    limit: Limit = 10
+    offset: Annotated[
+        int, doc("Skip so many first, for the next page.", ge=0, le=MOST_HITS - 1)
+    ] = 0
+    wait_for: WaitFor | UnsetType = UNSET
+    timeout: Annotated[float, doc("How long to wait for it, in seconds.", ge=0, le=MOST_WAIT_S)] = (
+        10.0
     )
 
-    def request(self) -> SearchRequest:
-        """What is asked for.
+    def request(self, kbs: Iterable[str]) -> SearchRequest:
+        """What is asked for, of some knowledge bases or, without one, of all.
 
         Raises:
             InvalidQueryError: it cannot be answered; the message says what to change.
         """
         request = SearchRequest(
-            query=self.q,
-            mode=Mode(self.mode),
-            filters=self.filters(*self.kb),
+            query=self.query,
+            mode=self.mode,
+            filters=self.filters(kbs),
             limit=self.limit,
             offset=self.offset,
-            wait_for=self.wait_for,
+            wait_for=None if self.wait_for is UNSET else self.wait_for,
             timeout_s=self.timeout,
         )
         request.check()

@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
+from msgspec import UNSET, Struct, UnsetType
+
+from pyrite.api.base import doc
 from pyrite.config.redaction import without_paths
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is wrong with one part of a request."""
+
+    field: Annotated[
+        str,
+        doc(
+            "Which one, from the outside in, with dots between; empty for the whole.",
+            "entries.0.title",
+        ),
+    ]
+    reason: str
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """What is wrong (RFC 9457)."""
+
+    type: Annotated[str, doc("What kind of problem, where there are several.")] = "about:blank"
+    title: Annotated[str, doc("The kind, in a few words.", "Not found")]
+    status: Annotated[int, doc("The HTTP status.", 404)]
+    detail: Annotated[str, doc("What it is this time, and what to do.")] | UnsetType = UNSET
+    errors: (
+        Annotated[list[Fault], doc("With 422, and only then: which fields are at fault.")]
+        | UnsetType
+    ) = UNSET
+    revision: Annotated[int, doc("With 412: at which the entry is now.")] | UnsetType = UNSET
 
 
 class ProblemError(Exception):
@@ -18,7 +48,8 @@ class ProblemError(Exception):
         title: what kind of problem it is, in a few words.
         detail: what it is this time, and what to do.
         headers: of the answer.
-        extra: further members of the problem.
+        errors: which fields are at fault.
+        revision: at which an entry is now.
     """
 
     def __init__(
@@ -28,19 +59,32 @@ class ProblemError(Exception):
         detail: str | None = None,
         *,
         headers: Mapping[str, str] | None = None,
-        **extra: Any,
+        errors: list[Fault] | UnsetType = UNSET,
+        revision: int | UnsetType = UNSET,
     ) -> None:
         super().__init__(title if detail is None else f"{title}: {detail}")
-        self.status = status
+        self.status = int(status)
         self.title = title
         self.detail = detail
         self.headers = dict(headers or {})
-        self.extra = extra
+        self.errors = errors
+        self.revision = revision
+
+    @property
+    def problem(self) -> Problem:
+        """The body of the answer."""
+        return Problem(
+            title=self.title,
+            status=self.status,
+            detail=UNSET if self.detail is None else without_paths(self.detail),
+            errors=self.errors,
+            revision=self.revision,
+        )
 
 
-def fault(field: str, reason: str) -> dict[str, str]:
+def fault(field: str, reason: str) -> Fault:
     """What is wrong with one part of a request; without a name, with the whole of it."""
-    return {"field": field, "reason": without_paths(_printable(reason))}
+    return Fault(field=field, reason=without_paths(_printable(reason)))
 
 
 def _printable(text: str) -> str:

@@ -3,7 +3,7 @@
 What a note says may have been written by anybody. On a terminal it is shown as letters and
 nothing else: see :func:`pyrite.cli.screen.visible`. A pipe gets every byte as it is.
 """
-# ruff: noqa: PLC0415, T201 - rich is imported only to draw; printing is this module's business
+# ruff: noqa: PLC0415, T201 - rich and msgspec are imported only to draw and to serialize
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from pyrite.cli.screen import columns, emphasised, visible, width_of, widths_of, wrapped
 
 if TYPE_CHECKING:
+    from pyrite.api.base import Answer
     from pyrite.errors import UnreadableFileError
 
 MINUTE = 60
@@ -81,14 +82,18 @@ def announced(text: str, *, quiet: bool = False) -> Iterator[None]:
         timer.cancel()
 
 
-def print_json(value: object) -> None:
-    """Print a value as JSON."""
-    print(json.dumps(value, ensure_ascii=_escapes(), indent=2))
+def print_json(answer: Answer | Mapping[str, Answer]) -> None:
+    """Print an object of the API as JSON."""
+    from pyrite.api.base import plain
+
+    print(json.dumps(plain(answer), ensure_ascii=_escapes(), indent=2))
 
 
-def print_json_line(value: object) -> None:
-    """Print a value as JSON in one line, at once: one of those that a program follows."""
-    print(json.dumps(value, ensure_ascii=_escapes()), flush=True)
+def print_json_line(answer: Answer | Mapping[str, object]) -> None:
+    """Print an object as JSON in one line, at once: one of those that a program follows."""
+    from pyrite.api.base import plain
+
+    print(json.dumps(plain(answer), ensure_ascii=_escapes()), flush=True)
 
 
 def _escapes() -> bool:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from pyrite.config.redaction import without_paths
 from pyrite.config.settings import DAY_S, Settings
 from pyrite.embedding.leaders import present_leader
 from pyrite.embedding.process import is_dead
@@ -43,37 +42,6 @@ class EmbedStatus:
     #: How long that worker will take for what waits, from the length of the texts and its rate
     #: over the last minute; None where nothing waits or no rate is known.
     time_left_s: float | None
-
-
-def status_dict(status: EmbedStatus) -> dict[str, object]:
-    """The status as it is in JSON everywhere; no path of this computer is in it."""
-    worker, error = status.worker, status.last_error
-    return {
-        **asdict(status.counts),
-        "total": status.counts.total,
-        "coverage": status.coverage,
-        "oldest_pending_age_s": status.oldest_pending_age_s,
-        "last_error": None
-        if error is None
-        else {
-            "kb": error.kb,
-            "id": error.entry_id,
-            "error": without_paths(error.error),
-            "at": error.at,
-        },
-        "model": model_name(status.model),
-        "worker": None if worker is None else _worker_dict(worker),
-        "tokens_per_s": 0.0 if worker is None else worker.tokens_per_s,
-        "time_left_s": status.time_left_s,
-    }
-
-
-def _worker_dict(worker: WorkerRow) -> dict[str, object]:
-    return {
-        **asdict(worker),
-        "model": model_name(worker.model),
-        "reason": None if worker.reason is None else without_paths(worker.reason),
-    }
 
 
 def model_name(model: str) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 from pyrite import errors
+from pyrite.api.problems import Fault
 
 #: Faults told in one sentence, at most.
 _NAMED = 5
@@ -83,18 +82,22 @@ def no_such_heading(heading: str, titles: Sequence[str]) -> str:
     return f"the entry has no heading {heading!r}; it has: {shown}"
 
 
-def wrong_arguments(tool: str, error: ValidationError) -> str:
+def wrong_arguments(tool: str, faults: Sequence[Fault]) -> str:
     """What to say of arguments that do not fit a tool's schema."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    faults = (
-        f"{'.'.join(map(str, each['loc'])) or 'the arguments'}: {_lower(each['msg'])}"
-        for each in found[:_NAMED]
-    )
-    return f"{tool} cannot take these arguments; {'; '.join(faults)}"
+    named = (f"{each.field or 'the arguments'}: {_lower(each.reason)}" for each in faults[:_NAMED])
+    return f"{tool} cannot take these arguments; {'; '.join(named)}"
 
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def failed(tool: str) -> str:
+    """What to say of a call that ended in a bug."""
+    return (
+        f"{tool} failed unexpectedly, which is a bug of Pyrite or a fault of the machine; the "
+        "server's log says more"
+    )
 
 
 def hidden_tool(name: str, tier: str, needed: str, *, local: bool) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
-from mcp_types import CallToolResult, InputRequiredResult, TextContent
-from pydantic import ConfigDict, ValidationError
+from mcp_types import CallToolResult, InputRequiredResult
 
 from pyrite import __version__
 from pyrite.auth.tokens import Tier
 from pyrite.mcp import advice, prompts, resources
-from pyrite.mcp.catalog import Listing, tools_of
+from pyrite.mcp.catalog import served, tools_of
 from pyrite.mcp.executor import ToolExecutor
 from pyrite.mcp.tools import GROUPS
 
@@ -43,7 +40,7 @@ _ADMINISTERING = """
 
 
 class PyriteServer(MCPServer[Any]):
-    """The SDK's server, with errors that say what to do, and compact answers."""
+    """The SDK's server, with the tools of a tier, and errors that say what to do."""
 
     def __init__(self, executor: ToolExecutor, tier: Tier) -> None:
         """Make the server.
@@ -73,34 +70,23 @@ class PyriteServer(MCPServer[Any]):
         for group in GROUPS:
             for function, listing in tools_of(group(executor)):
                 if tier.includes(listing.tier):
-                    yield made(function, listing)
+                    yield served(function, listing)
                 else:
                     self._hidden[function.__name__] = listing.tier
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool; an error is a sentence that an agent can act on."""
-        known = [each.name for each in await self.list_tools()]
+        """Call a tool; one that there is not, or not for this tier, is answered with what to do."""
         if name in self._hidden:
             needed = self._hidden[name]
             local = self._executor.local
             raise ToolError(advice.hidden_tool(name, self._tier, needed, local=local))
+        known = [each.name for each in await self.list_tools()]
         if name not in known:
             raise ToolError(advice.no_such_tool(name, known))
-        try:
-            with self._executor.call():
-                result = await super().call_tool(name, arguments, context)
-        except UnexpectedToolError as error:
-            text = f"{name} failed unexpectedly, which is a bug of Pyrite or a fault of the machine"
-            raise UnexpectedToolError(f"{text}; the server's log says more") from error
-        except ToolError as error:
-            if isinstance(error.__cause__, ValidationError):
-                text = advice.wrong_arguments(name, error.__cause__)
-                raise ToolError(text) from error.__cause__
-            # Without the prefix that the SDK puts before it.
-            raise ToolError(str(error.__cause__ or error)) from error
-        return compact(result) if isinstance(result, CallToolResult) else result
+        with self._executor.call():
+            return await super().call_tool(name, arguments, context)
 
 
 def instructions(tier: Tier) -> str:
@@ -111,77 +97,3 @@ def instructions(tier: Tier) -> str:
     if tier.includes(Tier.ADMIN):
         text += _ADMINISTERING
     return text
-
-
-def made(function: Any, listing: Listing) -> Tool:
-    """The method as a tool whose arguments are what its schema says, and nothing else."""
-    tool = Tool.from_function(function, title=listing.title, annotations=listing.annotations)
-    found = tool.fn_metadata
-
-    class Arguments(found.arg_model):  # type: ignore[name-defined,misc]
-        """The tool's parameters, and no others."""
-
-        model_config = ConfigDict(extra="forbid")
-
-    tool.fn_metadata = _Metadata(
-        arg_model=Arguments,
-        output_schema=found.output_schema,
-        output_model=found.output_model,
-        wrap_output=found.wrap_output,
-    )
-    tool.parameters = _without_titles(Arguments.model_json_schema(by_alias=True))
-    return tool
-
-
-class _Metadata(FuncMetadata):
-    """As the SDK's, but a text is a text: a body may be JSON, and may be the word ``null``."""
-
-    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Read what was given as JSON in a text, unless a text is wanted."""
-        model: type[ArgModelBase] = self.arg_model
-        texts = {
-            name
-            for name, field in model.model_fields.items()
-            if _is_text(field.annotation, data.get(name))
-        }
-        parsed = super().pre_parse_json({k: v for k, v in data.items() if k not in texts})
-        return {**data, **parsed}
-
-
-def _is_text(annotation: Any, value: object) -> bool:
-    """Whether a value of a parameter is a text that is meant as it stands."""
-    if annotation in {str, str | None}:
-        return True
-    members = {
-        each.__origin__ if get_origin(each) is Annotated else each for each in get_args(annotation)
-    }
-    # Some clients write a list as a text.
-    return isinstance(value, str) and str in members and not value.startswith("[")
-
-
-def _without_titles(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without the titles that only repeat the parameters' names."""
-    properties = {
-        name: {key: value for key, value in each.items() if key != "title"}
-        for name, each in schema.get("properties", {}).items()
-    }
-    rest = {key: value for key, value in schema.items() if key not in {"title", "description"}}
-    return {**rest, "properties": properties}
-
-
-def compact(result: CallToolResult) -> CallToolResult:
-    """The result with its text as short as JSON can be: what is null is left out."""
-    if result.structured_content is None:
-        return result
-    text = json.dumps(
-        _without_nulls(result.structured_content), ensure_ascii=False, separators=(",", ":")
-    )
-    return result.model_copy(update={"content": [TextContent(type="text", text=text)]})
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
-    if isinstance(value, list):
-        return [_without_nulls(each) for each in value]
-    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable
@@ -11,13 +10,13 @@ from http import HTTPStatus
 
 import trio
 
+from pyrite.api import index
+from pyrite.api.base import encode
 from pyrite.api.problems import ProblemError
 from pyrite.auth.credentials import RunSync
-from pyrite.config.redaction import without_paths
 from pyrite.embedding.process import identity, is_dead
 from pyrite.errors import FolderMissingError, NotFoundError, PyriteError
 from pyrite.knowledge.knowledge_bases import KnowledgeBases
-from pyrite.markdown.ids import entry_id
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import JobRow
 from pyrite.vault.sync import FolderSync, SyncResult
@@ -33,9 +32,6 @@ SYNC = "sync"
 
 #: How long a stop waits for the last word on a job, in seconds.
 _LAST_NOTE_S = 2.0
-
-#: Files that could not be read that a job's result names; `problem_count` has their number.
-_MOST_PROBLEMS = 100
 
 
 class Jobs:
@@ -196,9 +192,9 @@ class _Sync:
                     raise
                 missing.append(error.public)
             self._before = self._job.done
-        result = {"kbs": [_result_dict(result) for result in results], "errors": missing}
+        result = encode(index.job_result(results, missing)).decode()
         done = self._job.done
-        return replace(self._job, state="done", done=done, total=done, result=json.dumps(result))
+        return replace(self._job, state="done", done=done, total=done, result=result)
 
     def _progress(self, done: int, total: int) -> None:
         """Note how far it is; a service that stops ends the sync here, between two batches."""
@@ -208,24 +204,3 @@ class _Sync:
         if now - self._job.updated_at >= _NOTE_S:
             self._job = replace(self._job, updated_at=now)
             self._storage.put_job(self._job)
-
-
-def _result_dict(result: SyncResult) -> dict[str, object]:
-    """What a sync did, without paths: a file is called by the id that it has or would have."""
-    return {
-        "kb": result.kb,
-        "created": len(result.created),
-        "updated": len(result.updated),
-        "renamed": len(result.renamed),
-        "deleted": len(result.deleted),
-        "unchanged": result.unchanged,
-        "problem_count": len(result.problems),
-        "problems": [
-            {
-                "id": entry_id(problem.path),
-                "line": problem.line,
-                "reason": without_paths(problem.reason),
-            }
-            for problem in result.problems[:_MOST_PROBLEMS]
-        ],
-    }

@@ -23,7 +23,7 @@ from pyrite.auth.tokens import Tier
 from pyrite.server.current import KEY, server
 from pyrite.server.mcp_endpoint import MCPEndpoint, stopping
 from pyrite.server.middleware import security
-from pyrite.server.middleware.problems import refusal
+from pyrite.server.middleware.problems import response
 
 if TYPE_CHECKING:
     from pyrite.mcp.http import TierApplication
@@ -78,7 +78,7 @@ class _Connection(TrioASGIHTTPConnection):
             if not isinstance(answer, HandedOn):
                 await self._send_response(send, answer)
             elif endpoint.stopped:
-                await self._send_response(send, refusal(stopping()))
+                await self._send_response(send, response(stopping()))
             else:
                 sending = _adding(answer, send)
                 await answer.application(answer.caller, self.scope, receive, sending)

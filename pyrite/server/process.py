@@ -24,11 +24,12 @@ import trio
 
 from actors.fanout import KEPT, Fanout
 from actors.messages import Statistics
+from pyrite.api.base import plain
+from pyrite.api.index import embed_status
 from pyrite.api.problems import ProblemError
 from pyrite.auth.tokens import Tier
 from pyrite.config.live import LiveSettings
 from pyrite.embedding.leadership import Leadership
-from pyrite.embedding.service import status_dict
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.search.freshness import Waited
 from pyrite.search.waiting import wait_embedded
@@ -155,7 +156,7 @@ class ServerProcess:
             await beside.start(self.feed.run)
             beside.start_soon(
                 announce_status,
-                *(self.feed, self.run_sync, lambda: status_dict(self.embedding.status())),
+                *(self.feed, self.run_sync, lambda: plain(embed_status(self.embedding.status()))),
             )
             await beside.start(self._run_jobs)
             async with trio.open_nursery() as ending:

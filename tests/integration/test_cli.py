@@ -254,9 +254,10 @@ def test_knowledge_bases_as_json(shell: Shell) -> None:
     added = shell.ok("kb", "add", "notes", str(shell.folder), "--json").json
     assert added == {"name": "notes", "path": str(shell.folder), "overlaps": []}
     del added["overlaps"]
-    assert shell.ok("kb", "list", "--json").json == {
-        "kbs": [{**added, "entries": 0, "embedded": 0, "pending": 0, "failed": 0}]
-    }
+    (listed,) = shell.ok("kb", "list", "--json").json["kbs"]
+    assert listed.pop("added_at") > 0
+    numbers = dict.fromkeys(("entries", "embedded", "pending", "failed"), 0)
+    assert listed == {**added, **numbers, "coverage": 1.0}
     assert shell.ok("kb", "remove", "notes", "--json").json == added
 
 
@@ -666,7 +667,10 @@ def test_failures_are_named_listed_and_retried(notes: Shell) -> None:
     assert notes.ok("index", "embed", "--retry-failed").out.startswith("10 entries queued again")
     assert notes.ok("index", "embed").code == 0
     assert "Nothing has failed." in notes.ok("index", "embed", "--failed").err
-    assert notes.ok("index", "embed", "--failed", "--json").json == {"failures": []}
+    assert notes.ok("index", "embed", "--failed", "--json").json == {
+        "failures": [],
+        "more": False,
+    }
 
 
 @pytest.mark.parametrize(

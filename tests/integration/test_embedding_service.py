@@ -15,8 +15,10 @@ import pytest
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Vector
 from actors.ports import EncoderUnavailableError, RefusedTextError
+from pyrite.api.base import plain
+from pyrite.api.index import embed_status
 from pyrite.embedding.process import identity, is_dead, process_started
-from pyrite.embedding.service import EmbeddingService, model_name, status_dict
+from pyrite.embedding.service import EmbeddingService, model_name
 from pyrite.errors import ModelError, NotFoundError
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.records import Leader, WorkerRow
@@ -358,7 +360,7 @@ def test_no_path_is_in_the_status_as_json(product: Product) -> None:
         reason="cannot read /srv/models/mine/model.bin: permission denied",
     )
     service = EmbeddingService(product.storage, product.tuned(model="/srv/models/mine"))
-    told = status_dict(service.status())
+    told = plain(embed_status(service.status()))
     assert "/srv" not in json.dumps(told)
     assert told["model"] == "mine"
     worker = told["worker"]

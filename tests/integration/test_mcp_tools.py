@@ -8,14 +8,16 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import jsonschema
+import msgspec
 import pytest
 import trio
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS
+from msgspec import structs
 
 import pyrite
 from actors.lifecycle import Status
@@ -26,6 +28,7 @@ from pyrite.errors import ModelError
 from pyrite.mcp.executor import ToolExecutor
 from pyrite.mcp.resources import PAGE
 from pyrite.mcp.server import PyriteServer, instructions
+from pyrite.mcp.tools import GROUPS
 from pyrite.mcp.tools.indexing import MOST_EMBEDDED
 from pyrite.services.services import Services
 from pyrite.storage.records import BULK
@@ -42,8 +45,25 @@ WRITE = {"entry_create", "entry_update", "entry_delete", "index_sync", "embed_re
 ADMIN = {"kb_add", "kb_remove", "index_pause", "index_resume"}
 
 
+#: Of each tool, the method that is it, and the type of what it answers.
+TOOLS = {
+    name: method
+    for group in GROUPS
+    for name, method in vars(group).items()
+    if hasattr(method, "_pyrite_tool")
+}
+RETURNS = {name: get_type_hints(method)["return"] for name, method in TOOLS.items()}
+# Two types of object cannot be told apart by themselves.
+ANSWERS = {**RETURNS, "links": dict[str, Any]}
+#: What only the command tells.
+ELSEWHERE = {
+    **dict.fromkeys(("entry_get", "entry_list", "entry_create", "entry_update"), ("path",)),
+    **dict.fromkeys(("kb_add", "kb_remove"), ("overlaps",)),
+}
+
+
 class Hands:
-    """A connected client, whose every answer is held to the tool's own schema."""
+    """A connected client, whose every answer is held to the tool's own schema and type."""
 
     def __init__(
         self, client: Client, product: Product, executor: ToolExecutor, encoder: Words
@@ -59,6 +79,7 @@ class Hands:
         assert not result.is_error, result.content
         content = result.structured_content
         jsonschema.validate(content, self.schemas[tool])
+        msgspec.convert(content, ANSWERS[tool])
         # The text says the same, without what is null.
         assert json.loads(result.content[0].text) == told(content)  # type: ignore[union-attr]
         return content
@@ -145,6 +166,7 @@ async def test_every_tool_says_what_it_does_and_takes(product: Product) -> None:
                 assert each.get("description"), (tool.name, name)
             assert tool.output_schema is not None
             assert tool.output_schema["type"] == "object"
+            assert tool.output_schema["required"]
             hints = tool.annotations
             assert hints is not None
             assert hints.open_world_hint is False
@@ -152,6 +174,18 @@ async def test_every_tool_says_what_it_does_and_takes(product: Product) -> None:
             destructive = {"entry_update", "entry_delete", "kb_remove"}
             assert hints.destructive_hint is (tool.name in destructive)
             assert hints.idempotent_hint is not None
+
+
+async def test_what_an_agent_pays_for_at_every_start_is_little(product: Product) -> None:
+    async with connected(product, Tier.ADMIN) as hands:
+        listed = await hands.client.list_tools()
+    sent = listed.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert {tool["name"] for tool in sent["tools"]} == READ | WRITE | ADMIN
+    text = json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
+    assert len(text.encode()) < 16 * 1024
+    # Some clients do not follow references in what a tool takes.
+    assert "$ref" not in json.dumps([tool["inputSchema"] for tool in sent["tools"]])
+    assert "$defs" not in text
 
 
 async def test_a_tool_that_there_is_not(product: Product) -> None:
@@ -165,9 +199,9 @@ async def test_a_tool_that_there_is_not(product: Product) -> None:
     ("tool", "arguments", "text"),
     [
         ("search", {}, "query: field required"),
-        ("search", {"query": "x", "limit": 0}, "limit: input should be greater than or equal to 1"),
-        ("search", {"query": "x", "limit": 101}, "limit: input should be less"),
-        ("search", {"query": "x", "mode": "magic"}, "mode: input should be 'hybrid'"),
+        ("search", {"query": "x", "limit": 0}, "limit: expected int >= 1"),
+        ("search", {"query": "x", "limit": 101}, "limit: expected int <= 100"),
+        ("search", {"query": "x", "mode": "magic"}, "mode: it must be one of 'hybrid', 'semantic'"),
         ("search", {"query": "x", "limt": 3}, "limt: extra inputs are not permitted"),
         ("search", {"query": " "}, "the query is empty"),
         ("search", {"query": "x", "since": "monday"}, "since must be a day like 2026-11-30"),
@@ -365,7 +399,7 @@ async def test_hits_are_excerpts_with_what_says_how_fresh_they_are(product: Prod
         (hit,) = found["hits"]
         assert (hit["id"], hit["freshness"]) == ("long", "fresh")
         assert len(hit["passage"]["text"]) <= 240
-        assert hit["semantic"] > 0
+        assert hit["scores"]["semantic"] > 0
         product.kbs.create_entry(KB, _draft("New", "About lions."))
         words = await hands.ok("search", query="lions", mode="keyword")
         assert [(h["id"], h["freshness"]) for h in words["hits"]] == [("new", "missing")]
@@ -472,11 +506,10 @@ async def test_links_in_both_directions_and_nowhere(product: Product) -> None:
     product.fill({"a": "[[b#Top]]\n\n[[gone]]\n", "b": "[a](a.md) [[lost]]\n"})
     product.fill({"c": "[[missing]]\n"}, "wiki")
     to_b = {
-        "kb": "notes",
-        "id": "a",
         "kind": "wiki",
         "target": "b",
         "fragment": "Top",
+        "shown": "",
         "line": 1,
         "state": "resolved",
         "leads_to": ["b"],
@@ -489,7 +522,7 @@ async def test_links_in_both_directions_and_nowhere(product: Product) -> None:
             (3, "dangling"),
         ]
         assert [(each["id"], each["kind"]) for each in found["backlinks"]] == [("b", "markdown")]
-        assert (await hands.ok("links", id="b", kb="notes"))["backlinks"] == [to_b]
+        assert (await hands.ok("links", id="b", kb="notes"))["backlinks"] == [{**to_b, "id": "a"}]
         nowhere = await hands.ok("links")
         targets = [(each["kb"], each["id"], each["target"]) for each in nowhere["links"]]
         assert targets == [
@@ -758,8 +791,15 @@ async def test_the_memory_of_a_model_that_rests_is_given_back(product: Product) 
 
 async def test_over_http_no_path_is_told(product: Product) -> None:
     async with connected(product, local=False) as hands:
-        assert (await hands.ok("kb_list"))["kbs"][0]["path"] is None
+        assert "path" not in (await hands.ok("kb_list"))["kbs"][0]
         assert hands.executor.redacted(f"no {product.folder}/x") == "no …"
+
+
+def answered(tool: str) -> list[str]:
+    """The fields of what a tool answers, but for those that are told elsewhere alone."""
+    kinds = get_args(RETURNS[tool]) or (RETURNS[tool],)
+    named = dict.fromkeys(each.encode_name for kind in kinds for each in structs.fields(kind))
+    return [name for name in named if name not in ELSEWHERE.get(tool, ())]
 
 
 async def test_the_handbook_lists_every_tool_with_its_parameters_and_answer(
@@ -778,7 +818,7 @@ async def test_the_handbook_lists_every_tool_with_its_parameters_and_answer(
         tool.name: (
             next(tier.value for tier, names in tiers.items() if tool.name in names),
             list(tool.input_schema["properties"]),
-            list((tool.output_schema or {})["properties"]),
+            answered(tool.name),
         )
         for tool in offered
     }

@@ -33,7 +33,9 @@ def backup(app: App, *, file: Path, as_json: bool) -> None:
     with counting("copied, in MB", quiet=as_json) as show:
         size = app.storage.backup(file, lambda done, of: show(done // _MEGABYTE, of // _MEGABYTE))
     if as_json:
-        print_json({"file": str(file), "bytes": size})
+        from pyrite.api import commands  # noqa: PLC0415
+
+        print_json(commands.BackupFile(file=str(file), bytes=size))
     else:
         say(f"copied {database} to {file}: {size / _MEGABYTE:,.1f} MB")
 
@@ -58,7 +60,9 @@ def compact(app: App, *, as_json: bool) -> None:
     with announced("compacting the database; Ctrl-C leaves it as it is ...", quiet=as_json):
         after = app.storage.compact().size
     if as_json:
-        print_json({"database": str(database), "bytes_before": before, "bytes": after})
+        from pyrite.api import commands  # noqa: PLC0415
+
+        print_json(commands.Compacted(database=str(database), bytes_before=before, bytes=after))
     else:
         say(f"{database} had {before / _MEGABYTE:,.1f} MB and has {after / _MEGABYTE:,.1f} MB")
 

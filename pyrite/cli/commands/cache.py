@@ -43,7 +43,9 @@ def export(app: App, *, file: Path, as_json: bool) -> None:
     with counting("exporting", quiet=as_json) as progress:
         exported = export_cache(app.storage, file, progress)
     if as_json:
-        print_json({"file": str(file), **asdict(exported)})
+        from pyrite.api.commands import CacheFile  # noqa: PLC0415
+
+        print_json(CacheFile(file=str(file), **asdict(exported)))
     else:
         what = count(exported.embeddings, "embedding")
         say(f"wrote {what} of {count(exported.models, 'model')} to {file}")
@@ -66,7 +68,9 @@ def import_(app: App, *, file: Path, as_json: bool) -> None:
     with counting("importing", quiet=as_json) as progress:
         imported = import_cache(app.storage, file, progress)
     if as_json:
-        print_json({"file": str(file), **asdict(imported)})
+        from pyrite.api.commands import CacheFile  # noqa: PLC0415
+
+        print_json(CacheFile(file=str(file), **asdict(imported)))
     else:
         say(f"read {count(imported.embeddings, 'embedding')}, {imported.added:,} of them new")
 
@@ -87,6 +91,8 @@ def prune(app: App, *, everything: bool, as_json: bool) -> None:
     """
     deleted = app.embedding.collect_unused(everything=everything)
     if as_json:
-        print_json({"deleted": deleted})
+        from pyrite.api.commands import Pruned  # noqa: PLC0415
+
+        print_json(Pruned(deleted=deleted))
     else:
         say(f"deleted {count(deleted, 'unused embedding')}")

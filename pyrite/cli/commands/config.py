@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -37,8 +38,13 @@ def list_settings(app: App, *, as_json: bool) -> None:
 
     rows = origins(app.settings, os.environ)
     if as_json:
+        from pyrite.api import commands  # noqa: PLC0415
+
         print_json(
-            {row.name: {"value": row.value, "source": row.source, "help": row.help} for row in rows}
+            {
+                row.name: commands.Setting(value=row.value, source=row.source, help=row.help)
+                for row in rows
+            }
         )
         return
     table(
@@ -68,7 +74,9 @@ def get_setting(app: App, name: str, *, as_json: bool) -> None:
             require_known(name, "config get")
         return
     if as_json:
-        print_json({"name": name, "value": found.value, "source": found.source, "help": found.help})
+        from pyrite.api import commands  # noqa: PLC0415
+
+        print_json(commands.Setting(**asdict(found)))
     else:
         say(in_words(found.value))
 
@@ -101,7 +109,13 @@ def set_setting(name: str, value: str, *, as_json: bool) -> None:
     written = set_value(path, name, value)
     overridden = _overridden(name)
     if as_json:
-        print_json({"name": name, "value": written, "file": str(path), "overridden_by": overridden})
+        from pyrite.api import commands  # noqa: PLC0415
+
+        print_json(
+            commands.SettingWritten(
+                name=name, value=written, file=str(path), overridden_by=overridden
+            )
+        )
     else:
         say(f"{name} is {in_words(written) or 'empty'} in {path}")
 
@@ -127,8 +141,12 @@ def unset_setting(name: str, *, as_json: bool) -> None:
             require_known(name, "config unset")
     overridden = _overridden(name)
     if as_json:
+        from pyrite.api import commands  # noqa: PLC0415
+
         print_json(
-            {"name": name, "removed": removed, "file": str(path), "overridden_by": overridden}
+            commands.SettingRemoved(
+                name=name, removed=removed, file=str(path), overridden_by=overridden
+            )
         )
     elif removed:
         say(f"{name} is no longer set in {path}")

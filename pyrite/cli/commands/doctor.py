@@ -38,6 +38,8 @@ def doctor(ctx: click.Context, *, as_json: bool) -> None:
             if finding.action:
                 say(f"-> {finding.action}", margin=" " * 9)
     if as_json:
-        print_json({"findings": [asdict(finding) for finding in findings]})
+        from pyrite.api.commands import Finding, Findings  # noqa: PLC0415
+
+        print_json(Findings(findings=[Finding(**asdict(finding)) for finding in findings]))
     if any(finding.level is Level.ERROR for finding in findings):
         ctx.exit(1)

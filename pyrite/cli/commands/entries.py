@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pyrite.embedding.fallback import WriteOutcome
     from pyrite.knowledge.service import WriteResult
     from pyrite.markdown.entry import JSON
-    from pyrite.storage.records import StoredEntry
 
 _KB = "Knowledge base; may be left out where there is only one."
 
@@ -114,7 +113,9 @@ def get(app: App, entry_id: str, *, kb: str | None, as_json: bool) -> None:
     """
     stored = app.kbs.get_entry(app.kb_named(kb).name, entry_id)
     if as_json:
-        print_json(_as_dict(stored) | {"body": stored.entry.body})
+        from pyrite.api import entries  # noqa: PLC0415
+
+        print_json(entries.entry(stored, path=stored.path))
         return
     entry = stored.entry
     shown = {
@@ -158,7 +159,9 @@ def delete(
     name = app.kb_named(kb).name
     app.kbs.delete_entry(name, entry_id, expected_revision=if_revision)
     if as_json:
-        print_json({"kb": name, "id": entry_id, "deleted": True})
+        from pyrite.api.entries import Deleted  # noqa: PLC0415
+
+        print_json(Deleted(kb=name, id=entry_id))
     else:
         say(f"deleted {entry_id}")
 
@@ -179,9 +182,13 @@ def list_entries(
       pyrite list --tag ops
       pyrite list --kb notes --limit 20 --json
     """
-    found = app.kbs.list_entries(filters_of(given), limit=limit, offset=offset)
+    one_more = None if limit is None else limit + 1
+    found = app.kbs.list_entries(filters_of(given), limit=one_more, offset=offset)
     if as_json:
-        print_json({"entries": [_as_dict(stored) for stored in found]})
+        from pyrite.api import entries  # noqa: PLC0415
+
+        rows = [entries.listed(stored, path=stored.path) for stored in found]
+        print_json(entries.page(rows, limit))
         return
     if not found:
         note("No entry is indexed that fits. `pyrite index sync` reads the folders.")
@@ -192,15 +199,9 @@ def list_entries(
                 *(stored.kb, stored.entry.id, stored.entry.title, stored.entry.type),
                 *(", ".join(stored.entry.tags), stored.embedding.value),
             )
-            for stored in found
+            for stored in found[:limit]
         ],
     )
-
-
-def _as_dict(stored: StoredEntry) -> dict[str, object]:
-    from pyrite.api.entry_json import entry_dict  # noqa: PLC0415
-
-    return {**entry_dict(stored), "path": stored.path}
 
 
 def _shown(value: JSON) -> str:
@@ -219,17 +220,10 @@ def _wrote(app: App, result: WriteResult, verb: str, *, embed: bool, as_json: bo
         sys.stdout.flush()
     outcome = _embed(app, result, embed=embed, quiet=as_json)
     if as_json:
-        print_json(
-            {
-                "kb": result.kb,
-                "id": result.id,
-                "revision": result.revision,
-                "path": str(result.path),
-                "changed": result.changed,
-                "embedding": outcome.embedding.value,
-                "warning": outcome.warning,
-            }
-        )
+        from pyrite.api import entries  # noqa: PLC0415
+
+        told = {"path": str(result.path), "warning": outcome.warning}
+        print_json(entries.written(result, outcome.embedding, **told))
     if outcome.warning is not None:
         note(f"Warning: {outcome.warning}")
     elif outcome.embedding.value == "pending" and not as_json:

@@ -111,7 +111,9 @@ class _Watching:
 
     def _show(self, result: SyncResult) -> None:
         if self.as_json:
-            print_json_line(sync_dict(result))
+            from pyrite.api.index import folder_sync  # noqa: PLC0415
+
+            print_json_line(folder_sync(result))
             return
         for verb, ids in (
             ("new", result.created),
@@ -125,19 +127,3 @@ class _Watching:
         said = self.skipped.get(result.kb, frozenset())
         note_skipped([problem for problem in result.problems if str(problem) not in said])
         self.skipped[result.kb] = frozenset(map(str, result.problems))
-
-
-def sync_dict(result: SyncResult) -> dict[str, object]:
-    """What a sync did, as JSON has it."""
-    return {
-        "kb": result.kb,
-        "created": result.created,
-        "updated": result.updated,
-        "renamed": [{"from": old, "to": new} for old, new in result.renamed],
-        "deleted": result.deleted,
-        "unchanged": result.unchanged,
-        "problems": [
-            {"path": problem.path, "line": problem.line, "reason": problem.reason}
-            for problem in result.problems
-        ],
-    }

@@ -17,7 +17,6 @@ from pyrite.cli.output import entries, note, note_skipped, print_json, say
 from pyrite.errors import PyriteError
 
 if TYPE_CHECKING:
-    from pyrite.errors import UnreadableFileError
     from pyrite.knowledge.import_sources import Format, Source
     from pyrite.knowledge.importing import ImportResult
 
@@ -81,7 +80,22 @@ def import_entries(
             raise
     result = importer.result
     if as_json:
-        print_json(_as_dict(name, form, result, dry=dry))
+        from pyrite.api.commands import Imported  # noqa: PLC0415
+        from pyrite.api.index import problems  # noqa: PLC0415
+
+        print_json(
+            Imported(
+                kb=name,
+                format=form.value,
+                dry_run=dry,
+                created=result.created,
+                replaced=result.replaced,
+                unchanged=result.unchanged,
+                skipped=result.skipped,
+                ignored=dict(result.ignored),
+                problems=problems(result.problems),
+            )
+        )
     else:
         say(f"{name}: {_words(result, dry=dry)}")
         note_skipped(result.problems)
@@ -182,24 +196,6 @@ def _words(result: ImportResult, *, dry: bool) -> str:
     return ", ".join(parts) or "nothing there"
 
 
-def _as_dict(kb: str, form: Format, result: ImportResult, *, dry: bool) -> dict[str, object]:
-    return {
-        "kb": kb,
-        "format": form.value,
-        "dry_run": dry,
-        "created": result.created,
-        "replaced": result.replaced,
-        "unchanged": result.unchanged,
-        "skipped": result.skipped,
-        "ignored": dict(result.ignored),
-        "problems": _problems(result.problems),
-    }
-
-
-def _problems(problems: list[UnreadableFileError]) -> list[dict[str, object]]:
-    return [{"path": each.path, "line": each.line, "reason": each.reason} for each in problems]
-
-
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
@@ -247,14 +243,17 @@ def export(
         write = exporter.to_file if form == "jsonl" else exporter.to_folder
         result = write(target, progress)
     if as_json:
+        from pyrite.api.commands import Exported  # noqa: PLC0415
+        from pyrite.api.index import problems  # noqa: PLC0415
+
         print_json(
-            {
-                "kb": kb,
-                "format": form,
-                "exported": result.exported,
-                "unchanged": result.unchanged,
-                "problems": _problems(result.problems),
-            }
+            Exported(
+                kb=kb,
+                format=form,
+                exported=result.exported,
+                unchanged=result.unchanged,
+                problems=problems(result.problems),
+            )
         )
     else:
         there = f", {result.unchanged:,} there already" if result.unchanged else ""

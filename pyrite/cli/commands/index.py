@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from pyrite.cli.commands import folders
 from pyrite.cli.commands.cache import cache
-from pyrite.cli.commands.folders import sync_dict
 from pyrite.cli.context import App, json_option, kb_option
 from pyrite.cli.output import (
     count,
@@ -75,12 +73,14 @@ def sync(ctx: click.Context, *, kb: str | None, full: bool, as_json: bool) -> No
                 raise
             missing.append(error)
     if as_json:
+        from pyrite.api.index import FolderSyncs, folder_sync  # noqa: PLC0415
+
         print_json(
-            {
-                "kbs": [sync_dict(r) for r in results],
-                "errors": [str(e) for e in missing],
-                "queued": app.embedding.counts(kb).unfinished,
-            }
+            FolderSyncs(
+                kbs=[folder_sync(each) for each in results],
+                errors=list(map(str, missing)),
+                queued=app.embedding.counts(kb).unfinished,
+            )
         )
     else:
         _say_queued(app, kb)
@@ -194,7 +194,9 @@ def embed(
     elif retry_failed:
         retried = app.embedding.retry_failed(kb, ids or None)
         if as_json:
-            print_json({"retried": [{"kb": name, "id": entry_id} for name, entry_id in retried]})
+            from pyrite.api.index import Retried, names  # noqa: PLC0415
+
+            print_json(Retried(retried=names(retried)))
         else:
             say(f"{entries(len(retried))} queued again; `pyrite index embed` embeds them now")
     else:
@@ -211,15 +213,17 @@ def _embed(app: App, kb: str | None, *, here: bool, as_json: bool) -> int:
     failures = app.embedding.failures(kb)
     left = app.embedding.counts(kb).unfinished
     if as_json:
+        from pyrite.api import index as api  # noqa: PLC0415
+
         print_json(
-            {
-                "embedded": result.embedded,
-                "failed": [_failure_dict(failure) for failure in failures],
-                "unfinished": left,
-                "seconds": round(result.seconds, 3),
-                "stopped_by": result.stopped_by,
-                "followed": result.followed,
-            }
+            api.EmbedRun(
+                embedded=result.embedded,
+                failed=api.failures(failures, str).failures,
+                unfinished=left,
+                seconds=round(result.seconds, 3),
+                stopped_by=result.stopped_by,
+                followed=result.followed,
+            )
         )
     elif result.stopped_by is not None and result.goes_on:
         say(
@@ -250,11 +254,11 @@ def _embed(app: App, kb: str | None, *, here: bool, as_json: bool) -> int:
 
 
 def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
-    from pyrite.embedding.service import status_dict  # noqa: PLC0415
-
     counts, worker, error = status.counts, status.worker, status.last_error
     if as_json:
-        print_json(status_dict(status))
+        from pyrite.api.index import embed_status  # noqa: PLC0415
+
+        print_json(embed_status(status))
         return
     age = status.oldest_pending_age_s
     waiting = "" if age is None else f", the oldest for {duration(age)}"
@@ -282,18 +286,11 @@ def _show_status(status: EmbedStatus, *, as_json: bool) -> None:
         note("`pyrite index embed --failed` lists the failures.")
 
 
-def _renamed(row: dict[str, object]) -> dict[str, object]:
-    """A row whose entry is called by the name it has everywhere in JSON."""
-    return {("id" if name == "entry_id" else name): value for name, value in row.items()}
-
-
-def _failure_dict(failure: Failure) -> dict[str, object]:
-    return _renamed(asdict(failure))
-
-
 def _show_failures(failures: list[Failure], *, as_json: bool) -> None:
     if as_json:
-        print_json({"failures": [_failure_dict(failure) for failure in failures]})
+        from pyrite.api import index as api  # noqa: PLC0415
+
+        print_json(api.failures(failures, str))
         return
     if not failures:
         note("Nothing has failed.")

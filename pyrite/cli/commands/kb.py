@@ -31,8 +31,10 @@ def add(app: App, name: str, folder: Path, *, as_json: bool) -> None:
     added = app.kbs.add_kb(name, folder)
     overlapping = app.kbs.overlapping(added)
     if as_json:
+        from pyrite.api.kbs import KBFolder  # noqa: PLC0415
+
         names = [other.name for other in overlapping]
-        print_json({"name": added.name, "path": added.path, "overlaps": names})
+        print_json(KBFolder(name=added.name, path=added.path, overlaps=names))
         return
     say(f"{added.name} is {added.path}")
     for other in overlapping:
@@ -54,24 +56,13 @@ def list_kbs(app: App, *, as_json: bool) -> None:
     Example:
       pyrite kb list
     """
-    rows = [(kb, app.embedding.counts(kb.name)) for kb in app.kbs.kbs()]
+    known = app.kbs.kbs()
     if as_json:
-        print_json(
-            {
-                "kbs": [
-                    {
-                        "name": kb.name,
-                        "path": kb.path,
-                        "entries": counts.total,
-                        "embedded": counts.done,
-                        "pending": counts.unfinished,
-                        "failed": counts.failed,
-                    }
-                    for kb, counts in rows
-                ]
-            }
-        )
+        from pyrite.api import kbs  # noqa: PLC0415
+
+        print_json(kbs.KBs(kbs=[kbs.kb(each, app.embedding, local=True) for each in known]))
         return
+    rows = [(each, app.embedding.counts(each.name)) for each in known]
     if not rows:
         note("There is no knowledge base yet. `pyrite kb add NAME FOLDER` registers one.")
         return
@@ -100,7 +91,9 @@ def remove(app: App, name: str, *, as_json: bool) -> None:
     with announced(f"forgetting {known} of {name} ...", quiet=as_json):
         app.kbs.remove_kb(name)
     if as_json:
-        print_json({"name": name, "path": folder})
+        from pyrite.api.kbs import KBFolder  # noqa: PLC0415
+
+        print_json(KBFolder(name=name, path=folder))
     elif Path(folder).is_dir():
         say(f"{name} is forgotten; its files are still in {folder}")
     else:

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 import click
 
-from pyrite.api.link_json import dangling_dict, neighbours_dict
 from pyrite.cli.commands.completion import entry_ids
 from pyrite.cli.context import App, json_option, kb_option, pass_app
 from pyrite.cli.output import count, note, print_json, table
@@ -43,7 +42,9 @@ def links(app: App, entry_id: str | None, *, dangling: bool, kb: str | None, as_
         return
     found = service.of(app.kb_named(kb).name, entry_id)
     if as_json:
-        print_json(neighbours_dict(found))
+        from pyrite.api import found as api  # noqa: PLC0415
+
+        print_json(api.links(found))
         return
     if not (found.links or found.backlinks):
         note(f"{found.id} has no links, and none lead to it.")
@@ -60,7 +61,9 @@ def _dangling(app: App, service: LinkService, kb: str | None, *, as_json: bool) 
     names = [each.name for each in app.kbs.kbs()] if kb is None else [kb]
     found = service.dangling(names)
     if as_json:
-        print_json({"links": [dangling_dict(each) for each in found]})
+        from pyrite.api.found import dangling_links  # noqa: PLC0415
+
+        print_json(dangling_links(found))
         return
     if found:
         table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -96,7 +95,9 @@ def search(app: App, /, query: str, *, as_json: bool, **given: Any) -> None:
     with announced(f"{what} ...", quiet=as_json):
         result = app.search.search(request)
     if as_json:
-        print_json(asdict(result))
+        from pyrite.api.found import search_result  # noqa: PLC0415
+
+        print_json(search_result(result))
         return
     if result.waited is not None:
         _waited(result.waited)
@@ -147,7 +148,9 @@ def related(
     key = stored.kb, stored.entry.id
     result = find(app.storage, app.search.nearest_entries(), key, filters, limit)
     if as_json:
-        print_json(asdict(result))
+        from pyrite.api.found import related_result  # noqa: PLC0415
+
+        print_json(related_result(result))
         return
     for place, hit in enumerate(result.hits, 1):
         _show(place, hit, f"meaning {hit.score:.3f}")

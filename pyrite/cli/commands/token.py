@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -57,7 +57,9 @@ def create(app: App, *, name: str, tier: str, expires: float | None, as_json: bo
     made = tokens.create(name, Tier(tier), expires_in_s=expires_in_s)
     if as_json:
         (row,) = (each for each in tokens.tokens() if each.name == name)
-        print_json({"token": made, **_shown(row)})
+        from pyrite.api import commands  # noqa: PLC0415
+
+        print_json(commands.token(row, time.time(), made))
         return
     say(made)
     note("This is the only time that it is shown. Send it as `Authorization: Bearer TOKEN`.")
@@ -75,7 +77,10 @@ def list_tokens(app: App, *, as_json: bool) -> None:
     """
     rows = app.tokens.tokens()
     if as_json:
-        print_json({"tokens": [_shown(row) for row in rows]})
+        from pyrite.api import commands  # noqa: PLC0415
+
+        now = time.time()
+        print_json(commands.Tokens(tokens=[commands.token(row, now) for row in rows]))
         return
     if not rows:
         note("There is no token yet. `pyrite token create NAME --tier TIER` makes one.")
@@ -102,7 +107,9 @@ def revoke(app: App, *, name: str, as_json: bool) -> None:
     tokens = app.tokens
     tokens.revoke(name)
     if as_json:
-        print_json({"name": name})
+        from pyrite.api import commands  # noqa: PLC0415
+
+        print_json(commands.TokenName(name=name))
     else:
         say(f"{name} is revoked")
     if not tokens.any():
@@ -112,22 +119,7 @@ def revoke(app: App, *, name: str, as_json: bool) -> None:
         )
 
 
-def _shown(row: TokenRow) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "id": row.token_id,
-        "tier": row.tier,
-        "created_at": row.created_at,
-        "expires_at": row.expires_at,
-        "expired": _is_expired(row),
-    }
-
-
-def _is_expired(row: TokenRow) -> bool:
-    return row.expires_at is not None and row.expires_at <= time.time()
-
-
 def _expiry(row: TokenRow) -> str:
     if row.expires_at is None:
         return "never"
-    return f"{moment(row.expires_at)}{' (expired)' if _is_expired(row) else ''}"
+    return f"{moment(row.expires_at)}{' (expired)' if row.expires_at <= time.time() else ''}"

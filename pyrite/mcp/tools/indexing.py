@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Any
 
 import trio
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import Field
 
+from pyrite.api.index import FolderSyncs, Retried, folder_sync, names
+from pyrite.api.parameters import RetryOrder, SyncOrder
 from pyrite.auth.tokens import Tier
 from pyrite.errors import NotFoundError
-from pyrite.mcp import advice, views
-from pyrite.mcp import parameters as given
+from pyrite.mcp import advice
 from pyrite.mcp.catalog import tool
 from pyrite.mcp.executor import ToolExecutor
-from pyrite.mcp.models import EntryName, Retried, SyncAnswer
 from pyrite.storage.records import Key, KnowledgeBase
 from pyrite.vault.sync import Progress, SyncResult
 
 #: Entries that one call embeds; a caller waits, and a larger number is a worker's business.
 MOST_EMBEDDED = 100
+
+#: Ids and problems of one sync, of each kind, that are told.
+_TOLD = 50
 
 
 class Indexing:
@@ -31,20 +33,13 @@ class Indexing:
         self._executor = executor
 
     @tool("Sync folders", Tier.WRITE, idempotent=True)
-    async def index_sync(
-        self,
-        context: Context,
-        kb: given.OnlyKB = None,
-        full: Annotated[
-            bool, Field(description="Read every file, even those whose date has not moved.")
-        ] = False,
-    ) -> SyncAnswer:
+    async def index_sync(self, given: SyncOrder, context: Context[Any, Any]) -> FolderSyncs:
         """Read new, changed, renamed and deleted files into the index; no file is changed.
 
         Needed only for files that were changed by something other than these tools.
         """
         executor = self._executor
-        only = await executor.run_sync(lambda: executor.only(kb))
+        only = await executor.run_sync(lambda: executor.only(given.kb))
         known = [
             each
             for each in await executor.run_sync(executor.kbs.kbs)
@@ -56,38 +51,30 @@ class Indexing:
             report = _reporter(context, f"reading {each.name}")
             try:
                 results.append(
-                    await executor.run_sync(partial(_sync, executor, each, full, report))
+                    await executor.run_sync(partial(_sync, executor, each, given.full, report))
                 )
             except _UnreadableError as error:
                 errors.append(error.text)
         changed = [(r.kb, i) for r in results for i in (*r.came, *r.updated)]
         queued, warning = await embedded(executor, changed)
-        syncs = [views.sync_info(result) for result in results]
-        return SyncAnswer(kbs=syncs, errors=errors, queued=queued, warning=warning)
+        syncs = [folder_sync(result, _TOLD) for result in results]
+        return FolderSyncs(kbs=syncs, errors=errors, queued=queued, warning=warning)
 
     @tool("Retry failures", Tier.WRITE, idempotent=True)
-    async def embed_retry(
-        self,
-        kb: given.OnlyKB = None,
-        ids: Annotated[
-            list[given.Id] | None,
-            Field(max_length=1000, description="Only these entries, all of which have failed."),
-        ] = None,
-    ) -> Retried:
+    async def embed_retry(self, given: RetryOrder) -> Retried:
         """Try to embed failed entries again: all of them, or those named."""
         executor = self._executor
 
         def run() -> list[Key]:
-            only = next(iter(executor.only(kb)), None)
+            only = next(iter(executor.only(given.kb)), None)
             try:
-                return executor.embedding.retry_failed(only, ids)
+                return executor.embedding.retry_failed(only, given.ids)
             except NotFoundError as error:
                 raise ToolError(advice.not_failed(error)) from error
 
         retried = await executor.run_sync(run)
         queued, warning = await embedded(executor, retried)
-        names = [EntryName(kb=name, id=entry_id) for name, entry_id in retried]
-        return Retried(retried=names, queued=queued, warning=warning)
+        return Retried(retried=names(retried), queued=queued, warning=warning)
 
 
 class _UnreadableError(Exception):
@@ -111,7 +98,7 @@ def _sync(executor: ToolExecutor, kb: KnowledgeBase, full: bool, report: Progres
         raise _UnreadableError(advice.after(error, local=executor.local)) from error
 
 
-def _reporter(context: Context, message: str) -> Progress:
+def _reporter(context: Context[Any, Any], message: str) -> Progress:
     """Tells the client, from a thread, how far it is."""
 
     async def tell(done: int, total: int) -> None:

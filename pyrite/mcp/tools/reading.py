@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from mcp.server.mcpserver.exceptions import ToolError
 
+from pyrite.api import entries, found, index, kbs
+from pyrite.api import tool_parameters as parameters
+from pyrite.api.parameters import KBParameter
 from pyrite.auth.tokens import Tier
-from pyrite.embedding.service import status_dict
-from pyrite.mcp import advice, views
-from pyrite.mcp import parameters as given
+from pyrite.mcp import advice, body
 from pyrite.mcp.catalog import tool
-from pyrite.mcp.executor import About, ToolExecutor
-from pyrite.mcp.models import (
-    EntryPage,
-    EntryText,
-    FailureInfo,
-    FailureList,
-    KnowledgeBaseInfo,
-    KnowledgeBaseList,
-    LinksAnswer,
-    RelatedAnswer,
-    SearchAnswer,
-    StatusAnswer,
-)
+from pyrite.mcp.executor import About, ToolExecutor, uri_of
 from pyrite.search.query import Mode, SearchRequest
+from pyrite.storage.records import StoredEntry
 
 
 class Reading:
@@ -34,43 +24,20 @@ class Reading:
         self._executor = executor
 
     @tool("List knowledge bases", Tier.READ)
-    async def kb_list(self) -> KnowledgeBaseList:
+    async def kb_list(self) -> kbs.KBs:
         """List the knowledge bases, with how many entries each has and can be found by meaning."""
-        return await self._executor.run_sync(self._kb_list)
-
-    def _kb_list(self) -> KnowledgeBaseList:
         executor = self._executor
-        rows = [(kb, executor.embedding.counts(kb.name)) for kb in executor.kbs.kbs()]
-        return KnowledgeBaseList(
-            kbs=[
-                KnowledgeBaseInfo(
-                    name=kb.name,
-                    entries=counts.total,
-                    embedded=counts.done,
-                    pending=counts.unfinished,
-                    failed=counts.failed,
-                    path=kb.path if executor.local else None,
-                )
-                for kb, counts in rows
-            ]
-        )
+
+        def run() -> kbs.KBs:
+            known = executor.kbs.kbs()
+            return kbs.KBs(
+                kbs=[kbs.kb(each, executor.embedding, local=executor.local) for each in known]
+            )
+
+        return await executor.run_sync(run)
 
     @tool("Search", Tier.READ)
-    async def search(
-        self,
-        query: given.Query,
-        kb: given.SomeKBs = None,
-        mode: given.Mode = "hybrid",
-        limit: given.Limit = 10,
-        offset: given.Offset = 0,
-        type: given.OnlyType = None,
-        tags: given.OnlyTags = None,
-        since: given.Since = None,
-        until: given.Until = None,
-        fields: given.OnlyFields = None,
-        wait_for: given.WaitFor = None,
-        timeout: given.Timeout = 10.0,  # noqa: ASYNC109 - the service's own
-    ) -> SearchAnswer:
+    async def search(self, given: parameters.Search) -> found.SearchResult:
         """Find entries by meaning and by words; each hit is an excerpt of its best passage.
 
         Read more of a hit with entry_get, from start=passage.start. `freshness` counts entries
@@ -78,158 +45,121 @@ class Reading:
         """
         executor = self._executor
 
-        def asked() -> SearchRequest:
-            request = SearchRequest(
-                query=query,
-                mode=Mode(mode),
-                filters=given.filters(executor.only(kb), type, tags, since, until, fields),
-                limit=limit,
-                offset=offset,
-            )
-            request.check()
-            return request
+        def checked() -> SearchRequest:
+            return given.request(executor.only(given.kb))
 
-        request = await executor.run_sync(asked)
+        request = await executor.run_sync(checked)
         waited = None
-        if wait_for is not None and request.mode is not Mode.KEYWORD:
-            waited = await executor.wait(wait_for, timeout)
+        if request.wait_for is not None and request.mode is not Mode.KEYWORD:
+            waited = await executor.wait(request.wait_for, request.timeout_s)
+        request = replace(request, wait_for=None)
         result = await executor.run_search(lambda: executor.search.search(request))
-        return views.search_answer(replace(result, waited=waited), executor.redacted)
+        return found.search_result(replace(result, waited=waited), executor.redacted)
 
     @tool("Read an entry", Tier.READ)
-    async def entry_get(
-        self,
-        id: given.Id,
-        kb: given.KB = None,
-        heading: given.Heading = None,
-        start: given.Start = 0,
-        max_characters: given.Characters = given.USUAL_CHARACTERS,
-    ) -> EntryText:
+    async def entry_get(self, given: parameters.Reading) -> entries.EntryPart:
         """Read an entry: its front matter and its body, whole or in part.
 
         Of a long body, this gives the beginning and the headings; read on with start, or give
         the heading of a section.
         """
 
-        def run() -> EntryText:
-            stored = self._executor.kbs.get_entry(about.kb, id)
-            body = stored.entry.body
-            first, end = start, len(body)
-            if heading is not None:
-                found = views.section(body, heading)
-                if found is None:
-                    titles = [each.title for each in views.headings(body)]
-                    raise ToolError(advice.no_such_heading(heading, titles))
-                first, end = max(start, found[0]), max(start, found[1])
-            return views.entry_text(stored, first, end, max_characters)
+        def run() -> entries.EntryPart:
+            stored = self._executor.kbs.get_entry(about.kb, given.id)
+            text = stored.entry.body
+            start, end = given.start, len(text)
+            if given.heading is not None:
+                section = body.section(text, given.heading)
+                if section is None:
+                    titles = [each.title for each in body.headings(text)]
+                    raise ToolError(advice.no_such_heading(given.heading, titles))
+                start, end = max(start, section[0]), max(start, section[1])
+            start, end = body.cut(text, start, end, given.max_characters)
+            return entries.part(stored, start, end, body.headings(text), _uri(stored))
 
-        about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
+        about = await self._about(given.id, given.kb)
         return await self._executor.run_sync(run, about)
 
+    async def _about(self, entry_id: str, kb: str | None) -> About:
+        """Which entry is meant, its knowledge base named or the only one there is."""
+        return About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), entry_id)
+
     @tool("List entries", Tier.READ)
-    async def entry_list(
-        self,
-        kb: given.SomeKBs = None,
-        type: given.OnlyType = None,
-        tags: given.OnlyTags = None,
-        since: given.Since = None,
-        until: given.Until = None,
-        fields: given.OnlyFields = None,
-        limit: given.Limit = 50,
-        offset: given.AnyOffset = 0,
-    ) -> EntryPage:
+    async def entry_list(self, given: parameters.Listing) -> entries.Entries:
         """List entries by knowledge base and id, without their bodies."""
 
-        def run() -> EntryPage:
-            filters = given.filters(self._executor.only(kb), type, tags, since, until, fields)
-            found = self._executor.kbs.list_entries(filters, limit=limit + 1, offset=offset)
-            page = [views.entry_info(stored) for stored in found[:limit]]
-            return EntryPage(entries=page, more=len(found) > limit)
+        def run() -> entries.Entries:
+            filters = given.filters(self._executor.only(given.kb))
+            rows = self._executor.kbs.list_entries(
+                filters, limit=given.limit + 1, offset=given.offset
+            )
+            listed = [entries.listed(stored, uri=_uri(stored)) for stored in rows]
+            return entries.page(listed, given.limit)
 
         return await self._executor.run_sync(run)
 
     @tool("Find related entries", Tier.READ)
-    async def related(
-        self,
-        id: given.Id,
-        kb: given.KB = None,
-        limit: given.Limit = 10,
-        kbs: given.OnlyKBs = None,
-        type: given.OnlyType = None,
-        tags: given.OnlyTags = None,
-        since: given.Since = None,
-        until: given.Until = None,
-        fields: given.OnlyFields = None,
-    ) -> RelatedAnswer:
+    async def related(self, given: parameters.Related) -> found.RelatedResult:
         """Find the entries that are about the same as an entry, nearest first."""
 
-        def run() -> RelatedAnswer:
+        def run() -> found.RelatedResult:
             # Imported only here: it brings numpy, which a session without it does not need.
             from pyrite.search.related import related  # noqa: PLC0415
 
             executor = self._executor
-            filters = given.filters(executor.only(kbs), type, tags, since, until, fields)
-            executor.kbs.get_entry(about.kb, id)
+            filters = given.filters(executor.only(given.kbs))
+            executor.kbs.get_entry(about.kb, about.id)
             near = executor.search.nearest_entries()
-            return views.related_answer(
-                related(executor.storage, near, (about.kb, id), filters, limit)
-            )
+            key = about.kb, about.id
+            return found.related_result(related(executor.storage, near, key, filters, given.limit))
 
-        about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
+        about = await self._about(given.id, given.kb)
         return await self._executor.run_search(run, about)
 
     @tool("List links", Tier.READ)
-    async def links(
-        self,
-        id: given.SomeId = None,
-        kb: given.KB = None,
-        limit: given.Limit = 50,
-        offset: given.AnyOffset = 0,
-    ) -> LinksAnswer:
+    async def links(self, given: parameters.Linking) -> found.Links | found.DanglingLinks:
         """Say what an entry links to and what links to it, each with its line.
 
         Without an id, list the links that lead nowhere: those of one knowledge base, or of all.
         """
+        limit, offset = given.limit, given.offset
 
-        def dangling() -> LinksAnswer:
-            executor = self._executor
-            service, names = executor.services.links, executor.only(kb) or executor.kb_names()
-            found = service.dangling(names, limit=limit + 1, offset=offset)
-            return views.links_answer(found, [], limit, 0)
+        def dangling() -> found.DanglingLinks:
+            names = self._executor.only(given.kb) or self._executor.kb_names()
+            rows = self._executor.services.links.dangling(names, limit=limit + 1, offset=offset)
+            return found.dangling_links(rows, limit)
 
-        def both(about: About) -> LinksAnswer:
-            found = self._executor.services.links.of(
-                about.kb, about.id, limit=limit + 1, offset=offset
-            )
-            return views.links_answer(found.links, found.backlinks, limit, 0)
+        def both(about: About) -> found.Links:
+            links = self._executor.services.links
+            page = links.of(about.kb, about.id, limit=limit + 1, offset=offset)
+            return found.links_page(found.links(page), limit)
 
-        if id is None:
+        if given.id is None:
             return await self._executor.run_sync(dangling)
-        about = About(await self._executor.run_sync(lambda: self._executor.kb_named(kb)), id)
+        about = await self._about(given.id, given.kb)
         return await self._executor.run_sync(lambda: both(about), about)
 
     @tool("Embedding status", Tier.READ)
-    async def embed_status(self, kb: given.OnlyKB = None) -> StatusAnswer:
+    async def embed_status(self, given: KBParameter) -> index.EmbedStatus:
         """Say how many entries can be found by meaning, what waits, and whether a worker runs."""
 
-        def run() -> StatusAnswer:
-            only = next(iter(self._executor.only(kb)), None)
-            return StatusAnswer.model_validate(status_dict(self._executor.embedding.status(only)))
+        def run() -> index.EmbedStatus:
+            only = next(iter(self._executor.only(given.kb)), None)
+            return index.embed_status(self._executor.embedding.status(only))
 
         return await self._executor.run_sync(run)
 
     @tool("List failures", Tier.READ)
-    async def embed_failures(self, kb: given.OnlyKB = None, limit: given.Limit = 50) -> FailureList:
+    async def embed_failures(self, given: parameters.Failures) -> index.Failures:
         """List the entries that could not be embedded, newest first, with the reason of each."""
 
-        def run() -> FailureList:
-            only = next(iter(self._executor.only(kb)), None)
-            found = self._executor.embedding.failures(only, limit + 1)
-            rows = [asdict(failure) for failure in found[:limit]]
-            for row in rows:
-                row["id"] = row.pop("entry_id")
-                row["error"] = self._executor.redacted(row["error"])
-            failures = [FailureInfo(**row) for row in rows]
-            return FailureList(failures=failures, more=len(found) > limit)
+        def run() -> index.Failures:
+            only = next(iter(self._executor.only(given.kb)), None)
+            rows = self._executor.embedding.failures(only, given.limit + 1)
+            return index.failures(rows, self._executor.redacted, given.limit)
 
         return await self._executor.run_sync(run)
+
+
+def _uri(stored: StoredEntry) -> str:
+    return uri_of(stored.kb, stored.entry.id)

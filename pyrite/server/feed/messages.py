@@ -15,7 +15,8 @@ from typing import Any
 from wsproto.frame_protocol import FrameProtocol
 
 from actors.messages import Event, Gap
-from pyrite.config.redaction import without_paths
+from pyrite.api import events
+from pyrite.api.base import encode
 
 STATUS = "status"
 GAP = "gap"
@@ -96,14 +97,7 @@ def rendered(event: Event | Gap) -> Message:
     """An event, or word that there are none, as a message."""
     if isinstance(event, Gap):
         return gap(event.first, event.last)
-    body: dict[str, object] = {"type": event.type, "seq": event.seq, "kb": event.kb}
-    if event.entry_id:
-        body |= {"id": event.entry_id, "revision": event.revision}
-    if event.type != "embed_complete":
-        body["at"] = event.at
-    # What is wrong with an entry may have been said by a library, which names files.
-    detail = {k: without_paths(v) if isinstance(v, str) else v for k, v in event.detail.items()}
-    text = _json(detail | body, first=body)
+    text = encode(events.event(event)).decode()
     return Message(event.seq, event.type, event.kb, text, event.revision)
 
 
@@ -221,6 +215,5 @@ def _known(types: Iterable[str]) -> frozenset[str]:
     return asked
 
 
-def _json(body: Mapping[str, object], first: Iterable[str] = ()) -> str:
-    ordered = {name: body[name] for name in first} | dict(body)
-    return json.dumps(ordered, ensure_ascii=False, separators=(",", ":"))
+def _json(body: Mapping[str, object]) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))

@@ -6,22 +6,19 @@ is logged, and the client is told no more than that something did.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
-from pydantic import ValidationError
 from quart import Response, request
-from quart_schema import RequestSchemaValidationError
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound
 
 from pyrite import errors
-from pyrite.api.problems import MEDIA_TYPE, ProblemError, fault
-from pyrite.config.redaction import without_paths
+from pyrite.api.base import encode
+from pyrite.api.problems import MEDIA_TYPE, Fault, ProblemError, fault
+from pyrite.api.validation import InvalidParametersError
 from pyrite.storage.sqlite.driver import sqlite3
 
 #: Faults named in one answer; a body of a thousand entries can have many.
@@ -43,20 +40,21 @@ _KINDS: tuple[tuple[type[errors.PyriteError], HTTPStatus, str], ...] = (
 _log = logging.getLogger("pyrite.server")
 
 
+def response(error: ProblemError) -> Response:
+    """The answer that says what is wrong."""
+    return Response(
+        encode(error.problem),
+        status=error.status,
+        headers=error.headers,
+        content_type=MEDIA_TYPE,
+    )
+
+
 def problem(
-    status: int,
-    title: str,
-    detail: str | None = None,
-    *,
-    headers: Mapping[str, str] | None = None,
-    **more: Any,
+    status: int, title: str, detail: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer that says what is wrong."""
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": int(status)}
-    if detail is not None:
-        body["detail"] = without_paths(detail)
-    text = json.dumps(body | more, ensure_ascii=False)
-    return Response(text, status=int(status), headers=dict(headers or {}), content_type=MEDIA_TYPE)
+    return response(ProblemError(status, title, detail, headers=headers))
 
 
 def install(app: QuartTrio, nowhere: str = "there is nothing at this address") -> None:
@@ -70,23 +68,18 @@ def install(app: QuartTrio, nowhere: str = "there is nothing at this address") -
     app.register_error_handler(errors.InvalidError, _on_refused)
     app.register_error_handler(errors.PyriteError, _on_pyrite_error)
     app.register_error_handler(sqlite3.OperationalError, _on_database_error)
-    app.register_error_handler(RequestSchemaValidationError, _on_invalid)
+    app.register_error_handler(InvalidParametersError, _on_invalid)
     app.register_error_handler(HTTPException, partial(_on_http_error, nowhere))
     app.register_error_handler(Exception, _on_bug)
 
 
-def refusal(error: ProblemError) -> Response:
-    """The answer to a request that is refused."""
-    return problem(error.status, error.title, error.detail, headers=error.headers, **error.extra)
-
-
 async def _on_problem(error: ProblemError) -> Response:
-    return refusal(error)
+    return response(error)
 
 
 async def _on_refused(error: errors.InvalidError) -> Response:
     """What a service finds wrong with a value."""
-    return invalid([fault(error.field, error.public)], error.public)
+    return _invalid([fault(error.field, error.public)], error.public)
 
 
 async def _on_pyrite_error(error: errors.PyriteError) -> Response:
@@ -108,29 +101,16 @@ def _problem_of(error: errors.PyriteError) -> Response:
     return problem(status, title, error.public, headers=headers)
 
 
-async def _on_invalid(error: RequestSchemaValidationError) -> Response:
-    cause = error.validation_error
-    if isinstance(cause, ValidationError):
-        return invalid(_faults(cause))
-    return invalid([fault("", "the request is not of the form described")])
+async def _on_invalid(error: InvalidParametersError) -> Response:
+    first, *rest = error.faults
+    others = f", and {len(rest)} more" if rest else ""
+    return _invalid(error.faults, f"{first.field or 'the request'}: {first.reason}{others}")
 
 
-def invalid(faults: Iterable[Mapping[str, str]], detail: str | None = None) -> Response:
+def _invalid(faults: list[Fault], detail: str) -> Response:
     """The answer to a request whose values cannot be used: which field, and why."""
-    named = list(faults)
-    if detail is None:
-        first = named[0]
-        others = f", and {len(named) - 1} more" if len(named) > 1 else ""
-        detail = f"{first['field'] or 'the request'}: {first['reason']}{others}"
-    return problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid request", detail, errors=named[:_MOST_FAULTS]
-    )
-
-
-def _faults(error: ValidationError) -> list[dict[str, str]]:
-    """What is wrong with which field; the values themselves are not repeated."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [fault(".".join(map(str, each["loc"])), each["msg"]) for each in found]
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return response(ProblemError(status, "Invalid request", detail, errors=faults[:_MOST_FAULTS]))
 
 
 async def _on_http_error(nowhere: str, error: HTTPException) -> Response:

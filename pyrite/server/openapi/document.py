@@ -1,7 +1,9 @@
-"""The description of the API (OpenAPI 3.1), made from the marks on the views.
+"""The description of the API (OpenAPI 3.1), made from what the views say of themselves.
 
-quart-schema turns models into schemas and finds the routes. What it leaves out of a
-description, or says in a way that clients stumble over, is put right here.
+The schemas are those of the types that are read and written (:mod:`pyrite.api`), and so are the
+examples. quart-schema would describe the routes, too; of msgspec's types it leaves out those
+that others are made of, which parameters and bodies are required, examples, media types and what
+an answer is, so that nothing but the list of routes would be left for it to do.
 """
 
 from __future__ import annotations
@@ -9,29 +11,26 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from msgspec import Struct
 from quart import Response
-from quart_schema import HttpSecurityScheme, Info, QuartSchema, Tag
-from quart_schema.openapi import OpenAPIProvider
 from quart_trio import QuartTrio
 from werkzeug.routing.rules import Rule
 
 from pyrite import __version__
-from pyrite.api.answers import Problem
-from pyrite.api.problems import MEDIA_TYPE
+from pyrite.api import schemas
+from pyrite.api.parameters import IN_QUERY
+from pyrite.api.problems import MEDIA_TYPE, Problem
 from pyrite.auth.permissions import public
 from pyrite.server.openapi import page
-from pyrite.server.openapi.operations import ATTRIBUTE, JSON, Operation, ResponseDescription
+from pyrite.server.openapi.operations import ATTRIBUTE, JSON, Operation
 
 PATH = "/api/openapi.json"
 
-_REF = "#/components/schemas/{model}"
 _PLACEHOLDER = re.compile("<(?:[^<>:]*:)?([^<>]+)>")
 
 _DESCRIPTION = """\
@@ -90,6 +89,8 @@ _PROBLEMS = {
     500: "The server failed; its log says why.",
     503: "Not now: a folder, the model or the database cannot be reached.",
 }
+#: What an answer without a body says.
+_EMPTY = {204: "It is done.", 304: "It is still at that revision."}
 _ANY = (400, 401, 403, 421, 422, 429, 500, 503)
 _WITH_BODY = (413, 415)
 _PROBLEM_HEADERS = {
@@ -102,20 +103,10 @@ _PROBLEM_HEADERS = {
 
 def install(app: QuartTrio) -> None:
     """Serve the description, and a page to read it."""
-    extension = QuartSchema(
-        app,
-        openapi_path=None,
-        openapi_provider_class=Provider,
-        info=Info("Pyrite", __version__, description=_DESCRIPTION),
-        tags=[Tag(name, description=text) for name, text in _TAGS.items()],
-        security_schemes={"bearer": HttpSecurityScheme(scheme="bearer")},
-        security=[{"bearer": []}],
-        conversion_preference="pydantic",
-    )
 
     @cache
     def document() -> str:
-        return json.dumps(extension.openapi_provider.schema(), ensure_ascii=False)
+        return json.dumps(description(app), ensure_ascii=False)
 
     @app.get(PATH)
     @public
@@ -125,91 +116,86 @@ def install(app: QuartTrio) -> None:
     page.install(app, lambda: json.loads(document()))
 
 
-class Provider(OpenAPIProvider):
-    """The description of all views that are marked as operations."""
+def description(app: QuartTrio) -> dict[str, Any]:
+    """The whole document: all views of an app that are marked as operations."""
+    found = list(_operations(app))
+    paths: dict[str, dict[str, Any]] = {}
+    for rule, operation, text in found:
+        methods = paths.setdefault(_PLACEHOLDER.sub(r"{\1}", rule.rule), {})
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            methods[method.lower()] = _operation(rule, operation, text)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Pyrite", "version": __version__, "description": _DESCRIPTION},
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components(_kinds(operation for _, operation, _ in found)),
+            "responses": {_name(status): _problem(status) for status in _PROBLEMS},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "security": [{"bearer": []}],
+    }
 
-    def schema(self) -> dict[str, Any]:
-        """The whole document."""
-        described = super().schema()
-        models = [(model, mode) for model, mode in self._models()]
-        _, definitions = models_json_schema(models, ref_template=_REF)  # type: ignore[arg-type]
-        components = described["components"]
-        components["schemas"] = dict(sorted(definitions.get("$defs", {}).items()))
-        components["responses"] = {_name(status): _problem(status) for status in _PROBLEMS}
-        components["securitySchemes"]["bearer"].pop("name", None)
-        described["paths"] = dict(described["paths"])
-        return described
 
-    def generate_rules(self) -> Iterable[Rule]:
-        """The routes of operations, in the order in which they were made."""
-        return [rule for rule in self._app.url_map.iter_rules() if self._operation(rule)]
+def _operations(app: QuartTrio) -> Iterator[tuple[Rule, Operation, str]]:
+    """The routes of operations, in the order in which they were made, with what is said of them."""
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        if (operation := getattr(view, ATTRIBUTE, None)) is not None:
+            yield rule, operation, inspect.getdoc(view) or ""
 
-    def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
-        """One route's operation; its models are put together in :meth:`schema`."""
-        operation = self._operation(rule)
-        assert operation is not None
-        view = self._app.view_functions[rule.endpoint]
-        summary, _, description = (inspect.getdoc(view) or "").partition("\n")
-        described: dict[str, Any] = {
-            "operationId": operation.id,
-            "tags": [operation.tag],
-            "summary": summary.rstrip("."),
-            "description": " ".join(description.split()),
-            "parameters": [
-                *(_path_parameter(name) for name in sorted(rule.arguments, reverse=True)),
-                *(self._query(operation.query) if operation.query else ()),
-                *(_header(name, text) for name, text in operation.headers.items()),
-            ],
-            "responses": _responses(operation),
+
+def _kinds(operations: Iterable[Operation]) -> list[type[Struct]]:
+    """The types of bodies and answers."""
+    found: list[type[Struct] | None] = [Problem]
+    for operation in operations:
+        found += [operation.body, *operation.answers.values()]
+    return [kind for kind in dict.fromkeys(found) if kind is not None]
+
+
+def _operation(rule: Rule, operation: Operation, text: str) -> dict[str, Any]:
+    """One route's operation."""
+    summary, _, more = text.partition("\n")
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": summary.rstrip("."),
+        "description": " ".join(more.split()),
+        "parameters": [
+            *(_path_parameter(name) for name in sorted(rule.arguments, reverse=True)),
+            *(_query(operation.query) if operation.query else ()),
+            *(_header(name, text) for name, text in operation.headers.items()),
+        ],
+        "responses": _responses(operation),
+    }
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": dict.fromkeys(operation.media_types, _content(operation.body)),
         }
-        if operation.body is not None:
-            described["requestBody"] = _body(operation, operation.body)
-        path = _PLACEHOLDER.sub(r"{\1}", rule.rule)
-        return {path: {m.lower(): described for m in self.generate_methods(rule)}}, {}
-
-    def _operation(self, rule: Rule) -> Operation | None:
-        return getattr(self._app.view_functions[rule.endpoint], ATTRIBUTE, None)
-
-    def _models(self) -> Iterable[tuple[type[BaseModel], str]]:
-        found: dict[tuple[type[BaseModel], str], None] = {(Problem, "serialization"): None}
-        for rule in self.generate_rules():
-            operation = self._operation(rule)
-            assert operation is not None
-            if operation.body is not None:
-                found[operation.body, "validation"] = None
-            for told in operation.answers.values():
-                if told.model is not None:
-                    found[told.model, "serialization"] = None
-        return found
-
-    def _query(self, model: type[BaseModel]) -> list[dict[str, Any]]:
-        """The parameters behind the question mark, with which of them are required."""
-        schema = model.model_json_schema(ref_template=_REF)
-        parameters = []
-        for name, given in schema["properties"].items():
-            plain = _without_null(given)
-            parameter: dict[str, Any] = {
-                "name": name,
-                "in": "query",
-                "required": name in schema.get("required", ()),
-                "description": plain.pop("description", ""),
-                "schema": plain,
-            }
-            parameters.append(parameter)
-        return parameters
+    return described
 
 
-def _without_null(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter's schema: it can be left out, but it cannot be null."""
-    schema = dict(given)
-    options = [each for each in schema.pop("anyOf", ()) if each != {"type": "null"}]
-    if options:
-        (only,) = options
-        schema = {**only, **schema}
-    if schema.get("default", ...) is None:
-        del schema["default"]
-    schema.pop("title", None)
-    return schema
+def _query(kind: type[Struct]) -> Iterator[dict[str, Any]]:
+    """The parameters behind the question mark, with which of them are required."""
+    whole = schemas.inlined(kind)
+    for name, schema in whole["properties"].items():
+        given = dict(schema)
+        if given["type"] == "object":
+            shown = [
+                [f"{key}={value}" for key, value in each.items()] for each in given["examples"]
+            ]
+            items = {"type": "string", "pattern": "^[^=]+=."}
+            text = f"{given['description']} Written `NAME=VALUE`."
+            given = {"type": "array", "items": items, "examples": shown, "description": text}
+        yield {
+            "name": IN_QUERY.get(name, name),
+            "in": "query",
+            "required": name in whole.get("required", ()),
+            "description": given.pop("description"),
+            "schema": given,
+        }
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
@@ -221,36 +207,35 @@ def _header(name: str, text: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": text, "schema": schema, "example": "*"}
 
 
-def _body(operation: Operation, model: type[BaseModel]) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
-    if operation.body_example is not None:
-        content["example"] = operation.body_example
+def _content(kind: type[Struct]) -> dict[str, Any]:
     return {
-        "required": operation.body_required,
-        "content": dict.fromkeys(operation.media_types, content),
+        "schema": {"$ref": schemas.REF.format(name=kind.__name__)},
+        "example": schemas.example(kind),
     }
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    responses = {str(status): _response(told) for status, told in operation.answers.items()}
+    responses = {
+        str(status): _response(status, kind, operation.sends)
+        for status, kind in operation.answers.items()
+    }
     problems = {*_ANY, *operation.problems, *(_WITH_BODY if operation.body else ())}
     for status in sorted(problems):
         responses[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
     return responses
 
 
-def _response(told: ResponseDescription) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": told.description}
-    if told.headers:
+def _response(status: int, kind: type[Struct] | None, headers: Mapping[str, str]) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "description": _EMPTY[status] if kind is None else inspect.getdoc(kind)
+    }
+    if headers:
         response["headers"] = {
             name: {"description": text, "schema": {"type": "string"}}
-            for name, text in told.headers.items()
+            for name, text in headers.items()
         }
-    if told.model is not None:
-        content: dict[str, Any] = {"schema": {"$ref": _REF.format(model=told.model.__name__)}}
-        if told.example is not None:
-            content["example"] = told.example
-        response["content"] = {JSON: content}
+    if kind is not None:
+        response["content"] = {JSON: _content(kind)}
     return response
 
 
@@ -259,7 +244,7 @@ def _name(status: int) -> str:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(model=Problem.__name__)}
+    schema = {"$ref": schemas.REF.format(name=Problem.__name__)}
     response: dict[str, Any] = {
         "description": _PROBLEMS[status],
         "content": {MEDIA_TYPE: {"schema": schema}},

@@ -1,23 +1,23 @@
-"""How a view function says what it takes and answers, and is held to the first of the two.
+"""What a view function takes and answers: said once, described by it and held to it.
 
-One mark on each view serves both the description of the API and the requests: what is
-described is what is checked. Answers are not checked as they go out, which would cost as much
-as making them; the tests hold each to its description.
+What is described is what is checked of a request. Answers are not checked as they go out: they
+are made of the types that describe them.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ValidationError
+from msgspec import Struct
 from quart import Response, request
-from quart_schema import RequestSchemaValidationError, validate_querystring
 
+from pyrite.api import validation
+from pyrite.api.base import Answer, encode
 from pyrite.api.problems import ProblemError
 
 View = Callable[..., Awaitable[Response]]
@@ -26,15 +26,10 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseDescription:
-    """One answer that an operation can give, other than a problem."""
-
-    description: str
-    model: type[BaseModel] | None = None
-    #: Headers that it has, with what they are.
-    headers: Mapping[str, str] = field(default_factory=dict)
-    example: Any = None
+#: Headers of answers, with what they are.
+ETAG = {"ETag": "The entry's revision."}
+LOCATION = {"Location": "Where it is."}
+NEXT = {"Link": "The next page, with `rel=next`, where there is one."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,55 +38,73 @@ class Operation:
 
     id: str
     tag: str
-    answers: Mapping[int, ResponseDescription]
+    #: Of each status, what is answered; None is nothing.
+    answers: Mapping[int, type[Answer] | None]
+    #: Headers that answers have, with what they are.
+    sends: Mapping[str, str]
     #: Statuses of problems, besides those that any operation can have.
-    problems: tuple[int, ...] = ()
-    query: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    body_required: bool = True
-    body_example: Any = None
-    media_types: tuple[str, ...] = (JSON,)
+    problems: tuple[int, ...]
+    query: type[Struct] | None
+    body: type[Struct] | None
+    body_required: bool
+    media_types: tuple[str, ...]
     #: Request headers that matter, with what they do.
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
 
 
 #: Where a view keeps it.
 ATTRIBUTE = "operation"
 
+_NOTHING: Mapping[str, str] = {}
 
-def operation(described: Operation) -> Callable[[View], View]:
-    """Describe a view, and have what it takes checked.
+
+def operation(
+    tag: str,
+    answers: type[Answer] | Mapping[int, type[Answer] | None],
+    *,
+    sends: Mapping[str, str] = _NOTHING,
+    problems: tuple[int, ...] = (),
+    query: type[Struct] | None = None,
+    body: type[Struct] | None = None,
+    body_required: bool = True,
+    media_types: tuple[str, ...] = (JSON,),
+    headers: Mapping[str, str] = _NOTHING,
+) -> Callable[[View], View]:
+    """Describe a view by an :class:`Operation` of its name, and have what it takes checked.
 
     The view gets the parameters as ``query_args`` and the body as ``data``.
     """
+    replies = answers if isinstance(answers, Mapping) else {200: answers}
 
     def decorate(view: View) -> View:
-        checked = view
-        if described.body is not None:
-            checked = _with_body(checked, described, described.body)
-        if described.query is not None:
-            checked = validate_querystring(described.query)(checked)
+        @wraps(view)
+        async def checked(*args: Any, **kwargs: Any) -> Response:
+            if query is not None:
+                kwargs["query_args"] = validation.from_query(request.args, query)
+            if body is not None:
+                kwargs["data"] = await _body(described, body)
+            return await view(*args, **kwargs)
+
+        described = Operation(
+            *(view.__name__, tag, replies, sends, problems),
+            *(query, body, body_required, media_types, headers),
+        )
         setattr(checked, ATTRIBUTE, described)
         return checked
 
     return decorate
 
 
-def _with_body(view: View, described: Operation, model: type[BaseModel]) -> View:
-    @wraps(view)
-    async def checked(*args: Any, **kwargs: Any) -> Response:
-        raw = await request.get_data(cache=False, as_text=False, parse_form_data=False)
-        given: Any = {}
-        if raw or described.body_required:
-            _check_media_type(described.media_types)
-            given = _parsed(raw)
-        try:
-            data = model.model_validate(given)
-        except ValidationError as error:
-            raise RequestSchemaValidationError(error) from error
-        return await view(*args, data=data, **kwargs)
-
-    return checked
+async def _body(described: Operation, kind: type[Struct]) -> Struct:
+    raw = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    if not raw and not described.body_required:
+        return kind()
+    _check_media_type(described.media_types)
+    given = _parsed(raw)
+    # Only an escape can be half of one; to look for it costs a walk through all texts.
+    if b"\\u" in raw and (faults := list(validation.lone_surrogates(given))):
+        raise validation.InvalidParametersError(faults)
+    return validation.converted(given, kind)
 
 
 def _check_media_type(allowed: tuple[str, ...]) -> None:
@@ -125,10 +138,10 @@ def _refuse(name: str) -> NoReturn:
 
 
 def reply(
-    value: object, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+    answer: Answer, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer in JSON."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = encode(answer)
     return Response(text, status=int(status), headers=dict(headers or {}), content_type=JSON)
 
 

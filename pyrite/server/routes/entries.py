@@ -8,8 +8,8 @@ from urllib.parse import quote
 from quart import Blueprint, Response, request
 from werkzeug.datastructures import ETags
 
-from pyrite.api import answers
-from pyrite.api.entry_json import entry_dict
+from pyrite.api import entries
+from pyrite.api.base import plain
 from pyrite.api.parameters import EntryPatch, EntryText, ListParameters, NewEntry
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
@@ -17,12 +17,12 @@ from pyrite.errors import NotFoundError
 from pyrite.knowledge.replacing import merging, replacing
 from pyrite.knowledge.service import KBService, WriteResult
 from pyrite.server.current import server
-from pyrite.server.openapi import examples
 from pyrite.server.openapi.operations import (
+    ETAG,
     JSON,
+    LOCATION,
     MERGE_PATCH,
-    Operation,
-    ResponseDescription,
+    NEXT,
     nothing,
     operation,
     reply,
@@ -35,43 +35,26 @@ from pyrite.vault.entry_files import Editor
 TAG = "entries"
 
 _IF_MATCH = {"If-Match": "The ETag of the revision that is to be changed; `*` means any."}
-_ETAG = {"ETag": "The entry's revision."}
 
 blueprint = Blueprint("entries", __name__)
 
 
 @blueprint.get("/kbs/<kb>/entries")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_entries",
-        TAG,
-        {
-            200: ResponseDescription(
-                "Entries, and whether there are more.",
-                answers.Entries,
-                {"Link": "The next page, with `rel=next`, where there is one."},
-                example={"entries": [examples.LISTED], "more": False},
-            )
-        },
-        problems=(404, 422),
-        query=ListParameters,
-    )
-)
+@operation(TAG, entries.Entries, sends=NEXT, problems=(404, 422), query=ListParameters)
 async def list_entries(kb: str, *, query_args: ListParameters) -> Response:
     """List entries, without their bodies.
 
     In order of their ids, and narrowed by type, tag, day and field. `Link` leads to the next
     page. An entry that is added or deleted meanwhile moves those behind it by one.
     """
-    served, filters = server(), query_args.filters(kb)
+    served, filters = server(), query_args.filters([kb])
     limit, offset = query_args.limit, query_args.offset
     found = await served.run_sync(
         lambda: served.kbs.list_entries(filters, limit=limit + 1, offset=offset)
     )
-    more = len(found) > limit
-    body = {"entries": [entry_dict(stored) for stored in found[:limit]], "more": more}
-    return reply(body, headers={"Link": next_page(offset + limit)} if more else None)
+    page = entries.page(map(entries.listed, found), limit)
+    return reply(page, headers={"Link": next_page(offset + limit)} if page.more else None)
 
 
 def next_page(offset: int) -> str:
@@ -87,21 +70,11 @@ def next_page(offset: int) -> str:
 @blueprint.post("/kbs/<kb>/entries")
 @requires(Tier.WRITE)
 @operation(
-    Operation(
-        "create_entry",
-        TAG,
-        {
-            201: ResponseDescription(
-                "It is written, durably, and queued for embedding.",
-                answers.Written,
-                {"Location": "Where it is.", **_ETAG},
-                example=examples.WRITTEN,
-            )
-        },
-        problems=(404, 409, 422),
-        body=NewEntry,
-        body_example={"id": "ops/backups", **examples.TEXT},
-    )
+    TAG,
+    {201: entries.Written},
+    sends=LOCATION | ETAG,
+    problems=(404, 409, 422),
+    body=NewEntry,
 )
 async def create_entry(kb: str, *, data: NewEntry) -> Response:
     """Create an entry.
@@ -118,16 +91,11 @@ async def create_entry(kb: str, *, data: NewEntry) -> Response:
 @blueprint.get("/kbs/<kb>/entries/<path:id>")
 @requires(Tier.READ)
 @operation(
-    Operation(
-        "get_entry",
-        TAG,
-        {
-            200: ResponseDescription("The entry.", answers.Entry, _ETAG, example=examples.ENTRY),
-            304: ResponseDescription("It is still at that revision.", headers=_ETAG),
-        },
-        problems=(404,),
-        headers={"If-None-Match": "An ETag: answer only if the entry is at another revision."},
-    )
+    TAG,
+    {200: entries.Entry, 304: None},
+    sends=ETAG,
+    problems=(404,),
+    headers={"If-None-Match": "An ETag: answer only if the entry is at another revision."},
 )
 async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is called in the address
     """Show an entry.
@@ -140,35 +108,22 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
     headers = {"ETag": etag(stored.revision)}
     if _given("If-None-Match") and request.if_none_match.contains_weak(str(stored.revision)):
         return nothing(HTTPStatus.NOT_MODIFIED, headers)
-    return reply(entry_dict(stored) | {"body": stored.entry.body}, headers=headers)
+    return reply(entries.entry(stored), headers=headers)
 
 
 @blueprint.put("/kbs/<kb>/entries/<path:id>")
 @requires(Tier.WRITE)
 @operation(
-    Operation(
-        "put_entry",
-        TAG,
-        {
-            200: ResponseDescription(
-                "It is written.", answers.Written, _ETAG, example=examples.WRITTEN
-            ),
-            201: ResponseDescription(
-                "It is written, and was not there before.",
-                answers.Written,
-                {"Location": "Where it is.", **_ETAG},
-                example=examples.WRITTEN,
-            ),
-        },
-        problems=(404, 409, 412, 422, 428),
-        body=EntryText,
-        body_example=examples.TEXT,
-        headers={
-            "If-Match": "The ETag of the revision that is to be replaced; `*` means any. An "
-            "entry that is there is not replaced without it.",
-            "If-None-Match": "`*`: only if there is no such entry.",
-        },
-    )
+    TAG,
+    {200: entries.Written, 201: entries.Written},
+    sends=LOCATION | ETAG,
+    problems=(404, 409, 412, 422, 428),
+    body=EntryText,
+    headers={
+        "If-Match": "The ETag of the revision that is to be replaced; `*` means any. An entry "
+        "that is there is not replaced without it.",
+        "If-None-Match": "`*`: only if there is no such entry.",
+    },
 )
 async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: A002
     """Replace an entry as a whole, or create it.
@@ -198,20 +153,13 @@ async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: 
 @blueprint.patch("/kbs/<kb>/entries/<path:id>")
 @requires(Tier.WRITE)
 @operation(
-    Operation(
-        "patch_entry",
-        TAG,
-        {
-            200: ResponseDescription(
-                "It is written.", answers.Written, _ETAG, example=examples.WRITTEN
-            )
-        },
-        problems=(404, 409, 412, 422, 428),
-        body=EntryPatch,
-        body_example={"summary": "How long we keep copies", "fields": {"reviewed": None}},
-        media_types=(MERGE_PATCH, JSON),
-        headers=_IF_MATCH,
-    )
+    TAG,
+    entries.Written,
+    sends=ETAG,
+    problems=(404, 409, 412, 422, 428),
+    body=EntryPatch,
+    media_types=(MERGE_PATCH, JSON),
+    headers=_IF_MATCH,
 )
 async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noqa: A002
     """Change parts of an entry.
@@ -220,8 +168,7 @@ async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noq
     field. Without `If-Match` nothing is changed: 428.
     """
     served, match = server(), _if_match()
-    # A dump would go through all of the fields' values, at a microsecond each.
-    edit: Editor = merging({name: new for name, new in data if name in data.model_fields_set})
+    edit: Editor = merging(plain(data))
 
     def patch() -> WriteResult:
         present = served.kbs.get_entry(kb, id)
@@ -233,15 +180,7 @@ async def patch_entry(kb: str, id: str, *, data: EntryPatch) -> Response:  # noq
 
 @blueprint.delete("/kbs/<kb>/entries/<path:id>")
 @requires(Tier.WRITE)
-@operation(
-    Operation(
-        "delete_entry",
-        TAG,
-        {204: ResponseDescription("It is deleted.")},
-        problems=(404, 409, 412, 422, 428),
-        headers=_IF_MATCH,
-    )
-)
+@operation(TAG, {204: None}, problems=(404, 409, 412, 422, 428), headers=_IF_MATCH)
 async def delete_entry(kb: str, id: str) -> Response:  # noqa: A002
     """Delete an entry and its file.
 
@@ -268,17 +207,11 @@ def _find(kbs: KBService, kb: str, entry_id: str) -> StoredEntry | None:
 
 
 def _written(result: WriteResult, *, created: bool) -> Response:
-    body = {
-        "kb": result.kb,
-        "id": result.id,
-        "revision": result.revision,
-        "changed": result.changed,
-        "embedding": result.embedding.value,
-    }
     headers = {"ETag": etag(result.revision)}
     if created:
         headers["Location"] = f"/api/kbs/{quote(result.kb, safe='')}/entries/{quote(result.id)}"
-    return reply(body, HTTPStatus.CREATED if created else HTTPStatus.OK, headers)
+    answer = entries.written(result)
+    return reply(answer, HTTPStatus.CREATED if created else HTTPStatus.OK, headers)
 
 
 def _given(header: str) -> bool:

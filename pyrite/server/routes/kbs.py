@@ -9,21 +9,14 @@ from urllib.parse import quote
 
 from quart import Blueprint, Response
 
-from pyrite.api import answers
+from pyrite.api import kbs
 from pyrite.api.parameters import NewKB
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
-from pyrite.embedding.service import EmbeddingService, coverage
 from pyrite.errors import ConflictError, InvalidEntryError
 from pyrite.knowledge.service import KBService
 from pyrite.server.current import server
-from pyrite.server.openapi.operations import (
-    Operation,
-    ResponseDescription,
-    nothing,
-    operation,
-    reply,
-)
+from pyrite.server.openapi.operations import LOCATION, nothing, operation, reply
 from pyrite.storage.records import KnowledgeBase
 
 TAG = "knowledge bases"
@@ -33,30 +26,10 @@ FOLDER = "kbs"
 
 blueprint = Blueprint("kbs", __name__)
 
-_KB = {
-    "name": "notes",
-    "added_at": 1795370000.0,
-    "entries": 3,
-    "embedded": 2,
-    "pending": 1,
-    "failed": 0,
-    "coverage": 0.6666,
-}
-
 
 @blueprint.get("/kbs")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_kbs",
-        TAG,
-        {
-            200: ResponseDescription(
-                "All knowledge bases by name.", answers.KBs, example={"kbs": [_KB]}
-            )
-        },
-    )
-)
+@operation(TAG, kbs.KBs)
 async def list_kbs() -> Response:
     """List knowledge bases.
 
@@ -64,31 +37,15 @@ async def list_kbs() -> Response:
     """
     served = server()
 
-    def found() -> list[dict[str, object]]:
-        return [_as_dict(kb, served.embedding) for kb in served.kbs.kbs()]
+    def found() -> kbs.KBs:
+        return kbs.KBs(kbs=[kbs.kb(each, served.embedding) for each in served.kbs.kbs()])
 
-    return reply({"kbs": await served.run_sync(found)})
+    return reply(await served.run_sync(found))
 
 
 @blueprint.post("/kbs")
 @requires(Tier.ADMIN)
-@operation(
-    Operation(
-        "add_kb",
-        TAG,
-        {
-            201: ResponseDescription(
-                "It is registered.",
-                answers.KB,
-                {"Location": "Where it is."},
-                example=_KB | {"entries": 0, "embedded": 0, "pending": 0, "coverage": 1.0},
-            )
-        },
-        problems=(409, 422),
-        body=NewKB,
-        body_example={"name": "notes"},
-    )
-)
+@operation(TAG, {201: kbs.KB}, sends=LOCATION, problems=(409, 422), body=NewKB)
 async def add_kb(*, data: NewKB) -> Response:
     """Register a folder as a knowledge base.
 
@@ -97,9 +54,9 @@ async def add_kb(*, data: NewKB) -> Response:
     """
     served = server()
 
-    def added() -> dict[str, object]:
+    def added() -> kbs.KB:
         kb = _add(served.kbs, served.settings.home / FOLDER, data.name, data.path)
-        return _as_dict(kb, served.embedding)
+        return kbs.kb(kb, served.embedding)
 
     answer = await served.run_sync(added)
     return reply(answer, HTTPStatus.CREATED, {"Location": f"/api/kbs/{quote(data.name, safe='')}"})
@@ -107,28 +64,19 @@ async def add_kb(*, data: NewKB) -> Response:
 
 @blueprint.get("/kbs/<kb>")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "get_kb",
-        TAG,
-        {200: ResponseDescription("The knowledge base.", answers.KB, example=_KB)},
-        problems=(404,),
-    )
-)
+@operation(TAG, kbs.KB, problems=(404,))
 async def get_kb(kb: str) -> Response:
     """Show a knowledge base.
 
     With the number of its entries and how many of them are embedded.
     """
     served = server()
-    return reply(await served.run_sync(lambda: _as_dict(served.kbs.kb(kb), served.embedding)))
+    return reply(await served.run_sync(lambda: kbs.kb(served.kbs.kb(kb), served.embedding)))
 
 
 @blueprint.delete("/kbs/<kb>")
 @requires(Tier.ADMIN)
-@operation(
-    Operation("remove_kb", TAG, {204: ResponseDescription("It is forgotten.")}, problems=(404,)),
-)
+@operation(TAG, {204: None}, problems=(404,))
 async def remove_kb(kb: str) -> Response:
     """Forget a knowledge base.
 
@@ -140,22 +88,22 @@ async def remove_kb(kb: str) -> Response:
     return nothing()
 
 
-def _add(kbs: KBService, beside: Path, name: str, path: str | None) -> KnowledgeBase:
+def _add(service: KBService, beside: Path, name: str, path: str | None) -> KnowledgeBase:
     """Register a folder, which is made where none was given."""
-    if any(kb.name == name for kb in kbs.kbs()):
+    if any(kb.name == name for kb in service.kbs()):
         raise ConflictError(f"there is a knowledge base {name!r} already")
     if path is not None:
         if not Path(path).is_absolute():
             raise InvalidEntryError(
                 "path must be absolute: it is a folder on the server", field="path"
             )
-        return kbs.add_kb(name, Path(path))
-    kbs.check_name(name)
+        return service.add_kb(name, Path(path))
+    service.check_name(name)
     folder = beside / name
     was_there = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return kbs.add_kb(name, folder)
+        return service.add_kb(name, folder)
     except OSError as error:
         raise InvalidEntryError(
             f"{folder} cannot be made: {error.strerror}",
@@ -167,16 +115,3 @@ def _add(kbs: KBService, beside: Path, name: str, path: str | None) -> Knowledge
             with suppress(OSError):
                 folder.rmdir()
         raise
-
-
-def _as_dict(kb: KnowledgeBase, embedding: EmbeddingService) -> dict[str, object]:
-    counts = embedding.counts(kb.name)
-    return {
-        "name": kb.name,
-        "added_at": kb.added_at,
-        "entries": counts.total,
-        "embedded": counts.done,
-        "pending": counts.unfinished,
-        "failed": counts.failed,
-        "coverage": coverage(counts),
-    }

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from quart import Blueprint, Response
 
-from pyrite.api import answers
-from pyrite.api.link_json import dangling_dict, neighbours_dict
+from pyrite.api import found as api
 from pyrite.api.parameters import PageParameters
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
 from pyrite.server.current import server
-from pyrite.server.openapi import examples
-from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
+from pyrite.server.openapi.operations import NEXT, operation, reply
 from pyrite.server.routes.entries import TAG, next_page
 
 blueprint = Blueprint("links", __name__)
@@ -19,46 +17,19 @@ blueprint = Blueprint("links", __name__)
 
 @blueprint.get("/kbs/<kb>/links/<path:id>")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_links",
-        TAG,
-        {
-            200: ResponseDescription(
-                "Its links, in both directions.", answers.Links, example=examples.LINKS
-            )
-        },
-        problems=(404,),
-    )
-)
+@operation(TAG, api.Links, problems=(404,))
 async def list_links(kb: str, id: str) -> Response:  # noqa: A002 - what it is called in the address
     """Show what an entry links to, and what links to it.
 
     A link that several entries could be meant by is `ambiguous`; one that none answers to is
     `dangling`.
     """
-    links = server().services.links
-    return reply(neighbours_dict(await server().run_sync(links.of, kb, id)))
+    return reply(api.links(await server().run_sync(server().services.links.of, kb, id)))
 
 
 @blueprint.get("/kbs/<kb>/dangling-links")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_dangling_links",
-        TAG,
-        {
-            200: ResponseDescription(
-                "Links, and whether there are more.",
-                answers.DanglingLinks,
-                {"Link": "The next page, with `rel=next`, where there is one."},
-                example={"links": [examples.DANGLING], "more": False},
-            )
-        },
-        problems=(404, 422),
-        query=PageParameters,
-    )
-)
+@operation(TAG, api.DanglingLinks, sends=NEXT, problems=(404, 422), query=PageParameters)
 async def list_dangling_links(kb: str, *, query_args: PageParameters) -> Response:
     """List the links that lead nowhere.
 
@@ -66,6 +37,5 @@ async def list_dangling_links(kb: str, *, query_args: PageParameters) -> Respons
     """
     links, limit, offset = server().services.links, query_args.limit, query_args.offset
     found = await server().run_sync(lambda: links.dangling([kb], limit=limit + 1, offset=offset))
-    more = len(found) > limit
-    body = {"links": [dangling_dict(each) for each in found[:limit]], "more": more}
-    return reply(body, headers={"Link": next_page(offset + limit)} if more else None)
+    page = api.dangling_links(found, limit)
+    return reply(page, headers={"Link": next_page(offset + limit)} if page.more else None)

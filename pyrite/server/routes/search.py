@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from quart import Blueprint, Response
 
-from pyrite.api import answers
+from pyrite.api import found as api
 from pyrite.api.parameters import RelatedParameters, SearchParameters
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
@@ -14,8 +14,7 @@ from pyrite.search.query import Mode
 from pyrite.search.related import RelatedResult
 from pyrite.search.related import related as find_related
 from pyrite.server.current import server
-from pyrite.server.openapi import examples
-from pyrite.server.openapi.operations import Operation, ResponseDescription, operation, reply
+from pyrite.server.openapi.operations import operation, reply
 
 TAG = "search"
 
@@ -27,19 +26,7 @@ blueprint = Blueprint("search", __name__)
 
 @blueprint.get("/search")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "search",
-        TAG,
-        {
-            200: ResponseDescription(
-                "What was found.", answers.SearchResult, example=examples.SEARCH
-            )
-        },
-        problems=(404, 422),
-        query=SearchParameters,
-    )
-)
+@operation(TAG, api.SearchResult, problems=(404, 422), query=SearchParameters)
 async def search(*, query_args: SearchParameters) -> Response:
     """Find entries by meaning and by words.
 
@@ -47,31 +34,18 @@ async def search(*, query_args: SearchParameters) -> Response:
     With `wait_for`, the answer waits until the write of that revision can be; `waited` says
     what came of it.
     """
-    served, request = server(), query_args.request()
+    served, request = server(), query_args.request(query_args.kb)
     await served.run_sync(served.kbs.check_filters, request.filters)
     waited = None
     if request.wait_for is not None and request.mode is not Mode.KEYWORD:
         waited = await served.wait(request.wait_for, request.timeout_s)
     result = await served.run_search(served.search.search, replace(request, wait_for=None))
-    warning = None if result.warning is None else _WARNING
-    return reply(asdict(replace(result, waited=waited, warning=warning)))
+    return reply(api.search_result(replace(result, waited=waited), lambda _: _WARNING))
 
 
 @blueprint.get("/kbs/<kb>/related/<path:id>")
 @requires(Tier.READ)
-@operation(
-    Operation(
-        "list_related",
-        TAG,
-        {
-            200: ResponseDescription(
-                "What is related.", answers.RelatedResult, example=examples.RELATED
-            )
-        },
-        problems=(404, 422),
-        query=RelatedParameters,
-    )
-)
+@operation(TAG, api.RelatedResult, problems=(404, 422), query=RelatedParameters)
 async def list_related(
     kb: str,
     id: str,  # noqa: A002 - what it is called in the address
@@ -83,7 +57,7 @@ async def list_related(
     Two entries are near if some of their passages are. The parameters say which entries may be
     found; no model is used.
     """
-    served, filters = server(), query_args.filters(*query_args.kb)
+    served, filters = server(), query_args.filters(query_args.kbs)
 
     def find() -> RelatedResult:
         served.kbs.check_filters(filters)
@@ -92,4 +66,4 @@ async def list_related(
         neighbourhood = served.search.nearest_entries()
         return find_related(served.storage, neighbourhood, key, filters, query_args.limit)
 
-    return reply(asdict(await served.run_search(find)))
+    return reply(api.related_result(await served.run_search(find)))

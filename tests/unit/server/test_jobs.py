@@ -77,7 +77,7 @@ async def test_a_job_goes_from_running_to_done(node: FakeNode) -> None:
         sync.go_on.set()
         done = await ended(jobs, job)
         assert (done.state, done.done, done.total, done.error) == ("done", 3, 3, None)
-        assert '"kb": "notes"' in (done.result or "")
+        assert '"kb":"notes"' in (done.result or "")
         assert node.writes == 1
         nursery.cancel_scope.cancel()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,8 +12,15 @@ import pytest
 from jsonschema import Draft202012Validator
 from quart_trio import QuartTrio
 
+from actors.lifecycle import Status
+from actors.messages import WorkerState
+from pyrite.knowledge.bulk import BulkStatus
+from pyrite.markdown.link_targets import State
+from pyrite.markdown.links import Kind
+from pyrite.search.freshness import Freshness, Outcome
+from pyrite.search.query import Mode
 from pyrite.server.app import create_app
-from pyrite.server.openapi.document import Provider
+from pyrite.server.openapi.document import description
 from pyrite.server.openapi.page import render, type_in_words
 
 
@@ -23,9 +31,7 @@ def app() -> QuartTrio:
 
 @pytest.fixture(scope="module")
 def document(app: QuartTrio) -> dict[str, Any]:
-    provider = app.extensions["QUART_SCHEMA"].openapi_provider
-    assert isinstance(provider, Provider)
-    return provider.schema()
+    return description(app)
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -95,6 +101,48 @@ def test_every_body_has_an_example_that_fits(document: dict[str, Any]) -> None:
     for name, operation in operations(document):
         for content in operation.get("requestBody", {}).get("content", {}).values():
             check(document, content["schema"], content["example"], name)
+
+
+def test_every_example_of_a_field_fits(document: dict[str, Any]) -> None:
+    shown = 0
+    for schema in subschemas(document):
+        for example in schema["examples"]:
+            check(document, schema, example, str(schema))
+            shown += 1
+    assert shown > 50
+
+
+def subschemas(node: Any) -> Iterator[dict[str, Any]]:
+    """The schemas that show examples."""
+    if isinstance(node, dict):
+        if isinstance(node.get("examples"), list):
+            yield node
+        for name, each in node.items():
+            if name not in {"example", "examples"}:
+                yield from subschemas(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from subschemas(each)
+
+
+@pytest.mark.parametrize(
+    ("schema", "field", "kind"),
+    [
+        ("Worker", "state", WorkerState),
+        ("Entry", "embedding", Status),
+        ("Hit", "freshness", Freshness),
+        ("Waited", "outcome", Outcome),
+        ("SearchResult", "mode", Mode),
+        ("Link", "kind", Kind),
+        ("Link", "state", State),
+        ("BulkResult", "status", BulkStatus),
+    ],
+)
+def test_enumerations_are_the_real_ones(
+    document: dict[str, Any], schema: str, field: str, kind: type[StrEnum]
+) -> None:
+    described = document["components"]["schemas"][schema]["properties"][field]
+    assert described["enum"] == sorted(kind)
 
 
 def check(document: dict[str, Any], schema: dict[str, Any], example: Any, name: str) -> None:

@@ -78,10 +78,8 @@ def resign(conn: sqlite3.Connection, worker_id: str) -> None:
 def add_token(conn: sqlite3.Connection, token: TokenRow) -> None:
     """Store a token."""
     if conn.execute("SELECT 1 FROM tokens WHERE name = ?", (token.name,)).fetchone():
-        raise ConflictError(
-            f"there is a token {token.name!r} already; choose another name, or "
-            f"`pyrite token revoke {token.name}` first"
-        )
+        taken = f"there is a token {token.name!r} already; choose another name"
+        raise ConflictError(f"{taken}, or `pyrite token revoke {token.name}` first", public=taken)
     conn.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?)", astuple(token))
 
 
