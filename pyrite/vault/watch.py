@@ -12,15 +12,17 @@ as soon as it is.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
-from watchfiles import Change, awatch
+from watchfiles import Change, awatch, watch
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
+from actors.pipeline import cause
 from pyrite.errors import FolderMissingError, UnreadableFileError
 from pyrite.markdown.ids import entry_id, is_entry_file
 from pyrite.storage.protocol import Storage
@@ -116,17 +118,29 @@ class FolderWatch:
 
     async def _follow(self, kbs: Mapping[str, KnowledgeBase]) -> None:
         """Follow these folders by what the system tells, or by reading them again and again."""
-        try:
-            await self._listen(kbs, polling=False)
-        except (OSError, WatchfilesRustInternalError) as error:
-            _log.warning(
-                "the system cannot watch the folders (%s); they are read every %g s instead. On "
-                "Linux, fs.inotify.max_user_watches may be too low",
-                *(error, _READ_MS / 1000),
-            )
-            await self._listen(kbs, polling=True)
+        while True:
+            error = await self._listen(kbs, polling=False)
+            if not isinstance(error, FileNotFoundError):
+                _log.warning(
+                    "the system cannot watch the folders (%s); they are read every %g s instead. "
+                    "On Linux, fs.inotify.max_user_watches may be too low",
+                    *(error, _READ_MS / 1000),
+                )
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._catch_up, kbs)
+                    await self._listen(kbs, polling=True)
+                    nursery.cancel_scope.cancel()
+            # A folder has just gone, which is noticed by :meth:`_others`.
+            await trio.sleep(_LOOK_S)
 
-    async def _listen(self, kbs: Mapping[str, KnowledgeBase], *, polling: bool) -> None:
+    async def _catch_up(self, kbs: Mapping[str, KnowledgeBase]) -> None:
+        """Sync what was saved after the system's last hint, and before the first reading."""
+        await trio.sleep(_READ_MS / 1000)
+        for kb in kbs.values():
+            await self._bring_in_step(kb, [])
+
+    async def _listen(self, kbs: Mapping[str, KnowledgeBase], *, polling: bool) -> BaseException:
+        """Bring folders in step as they change, for as long as that can be told; why it ended."""
         stop = trio.Event()
         hints = awatch(
             *kbs,
@@ -136,15 +150,30 @@ class FolderWatch:
             stop_event=stop,
             force_polling=polling,
             poll_delay_ms=_READ_MS,
-            ignore_permission_denied=True,
+            # It ignores every error, and what comes after it is not watched. Reading again and
+            # again has no other way to pass over one folder that may not be read.
+            ignore_permission_denied=polling,
         )
+        error: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_set_when_cancelled, stop)
-            async with aclosing(hints) as batches:
-                async for batch in batches:
-                    for path, of_kb in by_folder(batch, kbs).items():
+            async with aclosing(hints):
+                while error is None:
+                    batch: set[Hint] | None = set()
+                    try:
+                        batch = await anext(hints, None)
+                        if batch and not polling:
+                            await trio.to_thread.run_sync(_check_watched, batch)
+                    # What fails while it is waited for comes in a group, or in a group of groups.
+                    except* (OSError, WatchfilesRustInternalError) as group:
+                        error = cause(group)
+                    if batch is None:
+                        # It ends by itself only once this is cancelled.
+                        await trio.sleep_forever()
+                    for path, of_kb in by_folder(batch or (), kbs).items():
                         await self._bring_in_step(kbs[path], of_kb)
             nursery.cancel_scope.cancel()
+        return error
 
     async def _bring_in_step(self, kb: KnowledgeBase, hints: Iterable[Hint]) -> None:
         """Sync, unless every hint is of what the index knows; without hints, do."""
@@ -174,6 +203,20 @@ class FolderWatch:
             return known is not None
         except UnreadableFileError:
             return True
+
+
+def _check_watched(hints: Iterable[Hint]) -> None:
+    """Raise what keeps the system from watching folders that have just come.
+
+    Where its watches run out, a folder that comes later is silently not watched; one more look
+    at it fails as the first look at all of them would have.
+    """
+    if came := [path for change, path in hints if change is Change.added and is_folder(path)]:
+        at_once = threading.Event()
+        at_once.set()
+        with suppress(FileNotFoundError, PermissionError):
+            for _ in watch(*came, stop_event=at_once, step=1, force_polling=False):
+                break
 
 
 async def _set_when_cancelled(event: trio.Event) -> None:
