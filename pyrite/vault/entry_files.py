@@ -14,7 +14,7 @@ from pyrite.markdown.frontmatter import DocumentError
 from pyrite.markdown.ids import ENDINGS, check_id, slug
 from pyrite.markdown.links import Link, links_of
 from pyrite.storage.records import FileRow, FileStamp, Record
-from pyrite.vault.files import ReadFile, digest_of, stamp_of
+from pyrite.vault.files import ReadFile, digest_of
 from pyrite.vault.paths import resolve
 
 #: What a new file's name ends in.
@@ -171,14 +171,6 @@ def check_size(raw: bytes, limit: int) -> None:
             f"the entry would have {len(raw):,} bytes, more than max_file_bytes ({limit:,})",
             field="body",
         )
-
-
-def stamp_now(path: Path) -> FileStamp | None:
-    """The file's stamp, or None where there is no file."""
-    try:
-        return stamp_of(path)
-    except FileNotFoundError:
-        return None
 
 
 @contextmanager

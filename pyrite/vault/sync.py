@@ -23,8 +23,9 @@ from pyrite.markdown.entry import Entry
 from pyrite.markdown.links import Link, links_of
 from pyrite.storage.protocol import Storage, Writing
 from pyrite.storage.records import BULK, INTERACTIVE, FileRow, FileStamp, KnowledgeBase, Record
-from pyrite.vault.files import ReadFile, read_file, stamp_of, sweep
+from pyrite.vault.files import ReadFile, read_file, stamp_of
 from pyrite.vault.paths import linked_folder
+from pyrite.vault.prepared_file import sweep
 from pyrite.vault.scan import FoundFile, scan
 
 #: Files written in one transaction: long enough to be fast, short enough to let others in.

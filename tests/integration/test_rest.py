@@ -14,6 +14,7 @@ import trio
 
 from pyrite.auth.tokens import Tier
 from pyrite.server.app import create_app
+from pyrite.storage.sqlite.connection import Connections
 from pyrite.storage.sqlite.driver import sqlite3
 from tests.fakes.node import FakeNode
 
@@ -607,6 +608,20 @@ async def test_a_database_that_cannot_be_used_now_is_no_bug(
     assert refused.json["title"] == "Database unavailable"
     assert "disk" not in refused.text
     assert "disk is full" in caplog.text
+
+
+async def test_a_creation_that_the_database_refused_can_be_tried_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connections, "commit", busy)
+        refused = await client("POST", "/api/kbs/notes/entries", json={"title": "x"})
+    assert (refused.status, refused.headers["retry-after"]) == (503, "10")
+    again = await client("POST", "/api/kbs/notes/entries", json={"title": "x"})
+    assert again.status == 201
 
 
 async def test_a_folder_that_is_away_is_not_a_missing_knowledge_base(client: Client) -> None:
