@@ -67,6 +67,9 @@ class KB(Answer):
     pending: int = Field(description="Those still to be embedded.")
     failed: int = Field(description="Those that could not be embedded.")
     coverage: float = Field(ge=0, le=1, description="The share that is embedded, rounded down.")
+    unavailable: str | None = Field(
+        description="Why its files cannot be reached: its entries are found, and writes refused."
+    )
 
 
 class KBs(Answer):

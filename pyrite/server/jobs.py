@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from pyrite.markdown.ids import entry_id
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import JobRow
 from pyrite.vault.sync import FolderSync, SyncResult
+
+_log = logging.getLogger("pyrite.folders")
 
 #: How often a job's progress is written down, at most, in seconds.
 _NOTE_S = 0.25
@@ -195,6 +198,7 @@ class _Sync:
                 if kb is not None:
                     raise
                 missing.append(error.public)
+                _log.warning("%s", error)
             self._before = self._job.done
         result = {"kbs": [_told(result) for result in results], "errors": missing}
         done = self._job.done

@@ -15,7 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
@@ -28,6 +28,7 @@ from pyrite.markdown.ids import entry_id, is_entry_file
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import KnowledgeBase
 from pyrite.vault.files import read_file
+from pyrite.vault.paths import folder_status
 from pyrite.vault.sync import FolderSync, SyncResult
 
 _log = logging.getLogger("pyrite.folders")
@@ -49,9 +50,11 @@ Hint = tuple[Change, str]
 class _Folder:
     """A folder as it is; another one in its place has another number."""
 
-    kb: KnowledgeBase
+    name: str
+    path: str
     device: int
     inode: int
+    kb: KnowledgeBase = field(compare=False)
 
 
 class FolderWatch:
@@ -80,6 +83,8 @@ class FolderWatch:
         self._kb = kb
         self._synced = synced
         self._max_bytes = max_bytes
+        #: Why the files of knowledge bases cannot be reached, by their names.
+        self._missing: dict[str, str] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the folders until cancelled; started once the first hints can come."""
@@ -88,7 +93,7 @@ class FolderWatch:
         while True:
             async with trio.open_nursery() as nursery:
                 if folders:
-                    nursery.start_soon(self._follow, {each.kb.path: each.kb for each in folders})
+                    nursery.start_soon(self._follow, {each.path: each.kb for each in folders})
                 task_status.started()
                 task_status = trio.TASK_STATUS_IGNORED
                 # What came meanwhile, or came back, may hold anything.
@@ -110,10 +115,12 @@ class FolderWatch:
         """The folders to follow that are there."""
         found: set[_Folder] = set()
         for kb in self._storage.kbs():
-            if self._kb in {None, kb.name} and Path(kb.path).is_dir():
-                with suppress(FileNotFoundError):
-                    status = Path(kb.path).stat()
-                    found.add(_Folder(kb, status.st_dev, status.st_ino))
+            if self._kb in {None, kb.name}:
+                status = folder_status(Path(kb.path))
+                if status is None:
+                    self._tell_missing(kb, f"the folder {kb.path} is not there")
+                else:
+                    found.add(_Folder(kb.name, kb.path, status.st_dev, status.st_ino, kb))
         return found
 
     async def _follow(self, kbs: Mapping[str, KnowledgeBase]) -> None:
@@ -182,12 +189,24 @@ class FolderWatch:
             self._synced(result)
 
     def _sync_if_news(self, kb: KnowledgeBase, hints: tuple[Hint, ...]) -> SyncResult | None:
-        if hints and not any(self._is_news(kb, change, path) for change, path in hints):
+        # Of files that come back, the index knows the content; that they are back is news.
+        known = kb.name not in self._missing
+        if hints and known and not any(self._is_news(kb, change, path) for change, path in hints):
             return None
         try:
-            return self._sync.sync(kb, attended=True)
-        except FolderMissingError:
+            result = self._sync.sync(kb, attended=True)
+        except FolderMissingError as error:
+            self._tell_missing(kb, str(error))
             return None
+        if self._missing.pop(kb.name, None):
+            _log.info("the files of the knowledge base %r are back", kb.name)
+        return result
+
+    def _tell_missing(self, kb: KnowledgeBase, reason: str) -> None:
+        """Log once that files cannot be reached; they are looked for whenever something comes."""
+        if self._missing.get(kb.name) != reason:
+            self._missing[kb.name] = reason
+            _log.warning("%s", reason)
 
     def _is_news(self, kb: KnowledgeBase, change: Change, path: str) -> bool:
         """Whether there is something about a path that the index does not know."""

@@ -192,6 +192,12 @@ class MemoryStorage:
     def kbs(self) -> list[KnowledgeBase]:
         return [kb for _, kb in sorted(self._now.kbs.items())]
 
+    def set_availability(self, name: str, *, device: int | None, unavailable: str | None) -> None:
+        with self._write() as state:
+            if name in state.kbs:
+                known = state.kbs[name]
+                state.kbs[name] = replace(known, device=device, unavailable=unavailable)
+
     def remove_kb(self, name: str, *, now: float) -> bool:
         with self._write() as state:
             if state.kbs.pop(name, None) is None:

@@ -190,6 +190,7 @@ async def test_a_knowledge_base_registered_meanwhile_is_followed(
         # Another folder in its place is followed as well.
         more.rename(tmp_path / "away")
         shutil.copytree(product.folder, more)
+        (more / "old.md").write_text("old")
         await watch.until("first")
         (more / "new.md").write_text("new")
         await watch.until("new")
@@ -295,6 +296,57 @@ async def test_a_folder_that_goes_as_it_is_to_be_watched_is_followed_when_it_is_
     async with following(product) as watch:
         product.write("a.md")
         await watch.until("a")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what threads do, of which nobody is told."""
+    while not condition():  # noqa: ASYNC110 - what it waits for happens in other threads
+        await trio.sleep(0.01)
+
+
+async def test_a_folder_that_is_emptied_is_kept_and_followed_when_its_files_are_back(
+    product: Product, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pyrite.folders")
+    async with following(product) as watch:
+        product.write("a.md", "a")
+        await watch.until("a")
+        away = tmp_path / "away"
+        away.mkdir()
+        for name in ("a.md", "first.md"):
+            (product.folder / name).rename(away / name)
+        await until(lambda: product.kbs.kb(KB).unavailable)
+        assert product.ids() == ["a", "first"]
+        for name in ("first.md", "a.md"):
+            (away / name).rename(product.folder / name)
+        await until(lambda: not product.kbs.kb(KB).unavailable)
+        product.write("b.md", "b")
+        await watch.until("b")
+    (warning, *_) = (each for each in caplog.messages if "is unavailable" in each)
+    assert "files are gone" in warning
+    assert "the files of the knowledge base 'notes' are back" in caplog.messages
+
+
+async def test_an_unmounted_folder_is_kept_and_said_once(
+    product: Product,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "pyrite.folders")
+    monkeypatch.setattr(watch_module, "_LOOK_S", 0.01)
+    async with following(product) as watch:
+        product.write("a.md", "a")
+        await watch.until("a")
+        product.folder.rename(tmp_path / "away")
+        await until(lambda: caplog.messages)
+        product.folder.mkdir()
+        await until(lambda: product.kbs.kb(KB).unavailable)
+        product.folder.rmdir()
+        (tmp_path / "away").rename(product.folder)
+        await until(lambda: not product.kbs.kb(KB).unavailable)
+        assert product.ids() == ["a", "first"]
+    assert caplog.messages.count(f"the folder {product.folder} is not there") in {1, 2}
 
 
 async def test_the_server_embeds_what_an_editor_saves(product: Product) -> None:

@@ -54,7 +54,7 @@ def list_kbs(app: App, *, as_json: bool) -> None:
     Example:
       pyrite kb list
     """
-    rows = [(kb, app.storage.counts(kb.name)) for kb in app.kbs.kbs()]
+    rows = [(kb, app.storage.counts(kb.name), app.kbs.unavailable(kb)) for kb in app.kbs.kbs()]
     if as_json:
         print_json(
             {
@@ -66,8 +66,9 @@ def list_kbs(app: App, *, as_json: bool) -> None:
                         "embedded": counts.done,
                         "pending": counts.unfinished,
                         "failed": counts.failed,
+                        "unavailable": unavailable,
                     }
-                    for kb, counts in rows
+                    for kb, counts, unavailable in rows
                 ]
             }
         )
@@ -79,9 +80,15 @@ def list_kbs(app: App, *, as_json: bool) -> None:
         ("name", "entries", "embedded", "pending", "failed", "folder"),
         [
             (kb.name, f"{c.total}", f"{c.done}", f"{c.unfinished}", f"{c.failed}", kb.path)
-            for kb, c in rows
+            for kb, c, _ in rows
         ],
     )
+    for each, _, unavailable in rows:
+        if unavailable is not None:
+            note(
+                f"{each.name} is unavailable: {unavailable}. `pyrite index sync --kb {each.name}` "
+                "looks again, and says what to do."
+            )
 
 
 @kb.command()

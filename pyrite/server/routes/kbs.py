@@ -13,10 +13,11 @@ from pyrite.api import answers
 from pyrite.api.parameters import NewKB
 from pyrite.auth.permissions import requires
 from pyrite.auth.tokens import Tier
-from pyrite.embedding.service import EmbeddingService, coverage
+from pyrite.embedding.service import coverage
 from pyrite.errors import ConflictError, InvalidEntryError
 from pyrite.knowledge.service import KBService
 from pyrite.server.current import node
+from pyrite.server.node import Node
 from pyrite.server.openapi.operations import (
     Operation,
     ResponseDescription,
@@ -41,6 +42,7 @@ _KB = {
     "pending": 1,
     "failed": 0,
     "coverage": 0.6666,
+    "unavailable": None,
 }
 
 
@@ -65,7 +67,7 @@ async def list_kbs() -> Response:
     served = node()
 
     def found() -> list[dict[str, object]]:
-        return [_as_dict(kb, served.embedding) for kb in served.kbs.kbs()]
+        return [_as_dict(kb, served) for kb in served.kbs.kbs()]
 
     return reply({"kbs": await served.run_sync(found)})
 
@@ -99,7 +101,7 @@ async def add_kb(*, data: NewKB) -> Response:
 
     def added() -> dict[str, object]:
         kb = _add(served.kbs, served.settings.home / FOLDER, data.name, data.path)
-        return _as_dict(kb, served.embedding)
+        return _as_dict(kb, served)
 
     answer = await served.run_sync(added)
     return reply(answer, HTTPStatus.CREATED, {"Location": f"/api/kbs/{quote(data.name, safe='')}"})
@@ -121,7 +123,7 @@ async def get_kb(kb: str) -> Response:
     With the number of its entries and how many of them are embedded.
     """
     served = node()
-    return reply(await served.run_sync(lambda: _as_dict(served.kbs.kb(kb), served.embedding)))
+    return reply(await served.run_sync(lambda: _as_dict(served.kbs.kb(kb), served)))
 
 
 @blueprint.delete("/kbs/<kb>")
@@ -169,8 +171,8 @@ def _add(kbs: KBService, beside: Path, name: str, path: str | None) -> Knowledge
         raise
 
 
-def _as_dict(kb: KnowledgeBase, embedding: EmbeddingService) -> dict[str, object]:
-    counts = embedding.counts(kb.name)
+def _as_dict(kb: KnowledgeBase, served: Node) -> dict[str, object]:
+    counts = served.embedding.counts(kb.name)
     return {
         "name": kb.name,
         "added_at": kb.added_at,
@@ -179,4 +181,5 @@ def _as_dict(kb: KnowledgeBase, embedding: EmbeddingService) -> dict[str, object
         "pending": counts.unfinished,
         "failed": counts.failed,
         "coverage": coverage(counts),
+        "unavailable": served.kbs.unavailable(kb),
     }

@@ -108,6 +108,10 @@ class SqliteStorage:
         with self._db.read() as conn:
             return entries.kbs(conn)
 
+    def set_availability(self, name: str, *, device: int | None, unavailable: str | None) -> None:
+        with self._db.write() as conn:
+            entries.set_availability(conn, name, device=device, unavailable=unavailable)
+
     def remove_kb(self, name: str, *, now: float) -> bool:
         return transactions.remove_kb(self._db, name, now=now)
 

@@ -13,7 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from pyrite.storage.sqlite.migrations import m001_create, m002_search, m003_service, m004_links
+from pyrite.storage.sqlite.migrations import (
+    m001_create,
+    m002_search,
+    m003_service,
+    m004_links,
+    m005_folders,
+)
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -24,6 +30,7 @@ MIGRATIONS: Mapping[str, Callable[[Database], None]] = {
     "002_search": m002_search.rebuild,
     "003_service": m003_service.extend,
     "004_links": m004_links.fill,
+    "005_folders": m005_folders.extend,
 }
 
 #: Those that rewrite existing data: a copy of the database is made before them.
