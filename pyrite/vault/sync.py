@@ -6,7 +6,7 @@ The stat includes the time of the inode's last change, which no program can set 
 
 Reading and parsing happen without a lock. Before a batch is written, under the write lock,
 each file's stat is looked at once more: what has changed since it was read, by an editor or
-by Pyrite itself, is left to the next look, so that an older text never replaces a newer one.
+by Pyrite itself, is left to the next diff, so that an older text never replaces a newer one.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _BATCH = 200
 #: So many files may have been saved by hand; more came by a checkout or a program.
 _FEW = 10
 
-#: Looks at a folder within one sync, where files change while they are read.
-_LOOKS = 3
+#: Comparisons of a folder within one sync, where files change while they are read.
+_COMPARISONS = 3
 
 #: A file that a writer prepared this many seconds ago was left behind by a crash.
 LEFTOVER_AGE_S = 3600.0
@@ -124,14 +124,14 @@ class FolderSync:
             FolderMissingError: the folder is not there, or nearly all its files are not.
         """
         kb = self._present(kb)
-        look = compare(kb, self._storage.files(kb.name))
-        if reason := look.missing_files(kb, self._settings.max_file_bytes):
+        diff = compare(kb, self._storage.files(kb.name))
+        if reason := diff.missing_files(kb, self._settings.max_file_bytes):
             raise files_missing(kb, reason)
         changed = 0
-        for file in look.changed:
-            row, read = look.known.get(file.id), self._read(look, file)
+        for file in diff.changed:
+            row, read = diff.known.get(file.id), self._read(diff, file)
             changed += read is not None and (row is None or row.digest != read.read.digest)
-        return FolderCheck(len(look.found), changed, len(look.gone), look.problems)
+        return FolderCheck(len(diff.found), changed, len(diff.gone), diff.problems)
 
     def sync(
         self,
@@ -158,22 +158,22 @@ class FolderSync:
         """
         kb, most = self._present(kb), self._settings.max_file_bytes
         result = SyncResult(kb.name)
-        for attempt in range(_LOOKS):
-            look = compare(kb, self._storage.files(kb.name), full=full and not attempt)
-            if not accept_deletions and (reason := look.missing_files(kb, most)):
+        for attempt in range(_COMPARISONS):
+            diff = compare(kb, self._storage.files(kb.name), full=full and not attempt)
+            if not accept_deletions and (reason := diff.missing_files(kb, most)):
                 self._note(kb, kb.device, reason)
                 raise files_missing(kb, reason)
-            priority = INTERACTIVE if attended and len(look.changed) <= _FEW else BULK
-            steady = self._bring_in_step(kb, look, result, priority, progress)
-            sweep(look.root, look.leftovers, LEFTOVER_AGE_S)
-            result.problems = look.problems
+            priority = INTERACTIVE if attended and len(diff.changed) <= _FEW else BULK
+            steady = self._bring_in_step(kb, diff, result, priority, progress)
+            sweep(diff.root, diff.leftovers, LEFTOVER_AGE_S)
+            result.problems = diff.problems
             if steady:
                 break
-        self._note(kb, look.device, None)
+        self._note(kb, diff.device, None)
         handled = {*result.came, *result.updated}
         bad = {problem.path for problem in result.problems}
         result.unchanged = sum(
-            file.id not in handled and file.path not in bad for file in look.found.values()
+            file.id not in handled and file.path not in bad for file in diff.found.values()
         )
         return result
 
@@ -189,43 +189,43 @@ class FolderSync:
     def _bring_in_step(
         self,
         kb: KnowledgeBase,
-        look: Comparison,
+        diff: Comparison,
         result: SyncResult,
         priority: int,
         progress: Progress | None,
     ) -> bool:
         """Write what changed in batches, then delete what went; whether all held still."""
         steady = True
-        for start in range(0, len(look.changed), _BATCH):
-            batch = look.changed[start : start + _BATCH]
-            known_problems = len(look.problems)
-            read = [each for file in batch if (each := self._read(look, file)) is not None]
-            steady &= len(read) + len(look.problems) - known_problems == len(batch)
+        for start in range(0, len(diff.changed), _BATCH):
+            batch = diff.changed[start : start + _BATCH]
+            known_problems = len(diff.problems)
+            read = [each for file in batch if (each := self._read(diff, file)) is not None]
+            steady &= len(read) + len(diff.problems) - known_problems == len(batch)
             with self._storage.writing() as writing:
-                steady &= self._write(kb.name, look.root, read, writing, result, priority)
+                steady &= self._write(kb.name, diff.root, read, writing, result, priority)
             if progress is not None:
-                progress(start + len(batch), len(look.changed))
-        if look.gone:
+                progress(start + len(batch), len(diff.changed))
+        if diff.gone:
             # If the disk went while its files were looked for, they are not gone.
-            status = folder_status(look.root)
-            if status is None or status.st_dev != look.device:
+            status = folder_status(diff.root)
+            if status is None or status.st_dev != diff.device:
                 return False
             with self._storage.writing() as writing:
-                gone = [i for i in look.gone if not _is_there(look.root, look.known[i].path)]
+                gone = [i for i in diff.gone if not _is_there(diff.root, diff.known[i].path)]
                 writing.delete(kb.name, gone, now=self._clock())
-            result.gone.update((entry_id, look.known[entry_id].digest) for entry_id in gone)
+            result.gone.update((entry_id, diff.known[entry_id].digest) for entry_id in gone)
         return steady
 
-    def _read(self, look: Comparison, file: FoundFile) -> _Read | None:
+    def _read(self, diff: Comparison, file: FoundFile) -> _Read | None:
         """The file's content; None if it cannot be read, which is noted, or has just gone."""
         try:
-            read = read_file(look.root, file.path, max_bytes=self._settings.max_file_bytes)
+            read = read_file(diff.root, file.path, max_bytes=self._settings.max_file_bytes)
             at, entry = self._clock(), read.entry()
             return _Read(file.id, read, at, entry, links_of(entry.body))
         except FileNotFoundError:
             return None
         except UnreadableFileError as problem:
-            look.problems.append(problem)
+            diff.problems.append(problem)
             return None
 
     def _write(

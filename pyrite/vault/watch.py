@@ -88,7 +88,7 @@ class FolderWatch:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the folders until cancelled; started once the first hints can come."""
-        folders = await trio.to_thread.run_sync(self._there)
+        folders = await trio.to_thread.run_sync(self._present_folders)
         came: set[_Folder] = set()
         while True:
             async with trio.open_nursery() as nursery:
@@ -99,19 +99,19 @@ class FolderWatch:
                 # What came meanwhile, or came back, may hold anything.
                 for each in came:
                     await self._bring_in_step(each.kb, [])
-                before, folders = folders, await self._others(folders)
+                before, folders = folders, await self._changed_folders(folders)
                 came = folders - before
                 nursery.cancel_scope.cancel()
 
-    async def _others(self, folders: set[_Folder]) -> set[_Folder]:
-        """The folders to follow, as soon as they are others than these."""
+    async def _changed_folders(self, folders: set[_Folder]) -> set[_Folder]:
+        """Wait until the folders to follow are others than these, and return them."""
         while True:
             await trio.sleep(_LOOK_S)
-            found = await trio.to_thread.run_sync(self._there)
+            found = await trio.to_thread.run_sync(self._present_folders)
             if found != folders:
                 return found
 
-    def _there(self) -> set[_Folder]:
+    def _present_folders(self) -> set[_Folder]:
         """The folders to follow that are there."""
         found: set[_Folder] = set()
         for kb in self._storage.kbs():
@@ -126,7 +126,7 @@ class FolderWatch:
     async def _follow(self, kbs: Mapping[str, KnowledgeBase]) -> None:
         """Follow these folders by what the system tells, or by reading them again and again."""
         while True:
-            error = await self._listen(kbs, polling=False)
+            error = await self._watch(kbs, polling=False)
             if not isinstance(error, FileNotFoundError):
                 _log.warning(
                     "the system cannot watch the folders (%s); they are read every %g s instead. "
@@ -135,9 +135,9 @@ class FolderWatch:
                 )
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._catch_up, kbs)
-                    await self._listen(kbs, polling=True)
+                    await self._watch(kbs, polling=True)
                     nursery.cancel_scope.cancel()
-            # A folder has just gone, which is noticed by :meth:`_others`.
+            # A folder has just gone, which is noticed by :meth:`_changed_folders`.
             await trio.sleep(_LOOK_S)
 
     async def _catch_up(self, kbs: Mapping[str, KnowledgeBase]) -> None:
@@ -146,7 +146,7 @@ class FolderWatch:
         for kb in kbs.values():
             await self._bring_in_step(kb, [])
 
-    async def _listen(self, kbs: Mapping[str, KnowledgeBase], *, polling: bool) -> BaseException:
+    async def _watch(self, kbs: Mapping[str, KnowledgeBase], *, polling: bool) -> BaseException:
         """Bring folders in step as they change, for as long as that can be told; why it ended."""
         stop = trio.Event()
         hints = awatch(
