@@ -167,17 +167,19 @@ class FolderWatch:
             async with aclosing(hints):
                 while error is None:
                     batch: set[Hint] | None = set()
+                    told: dict[str, list[Hint]] = {}
                     try:
                         batch = await anext(hints, None)
-                        if batch and not polling:
-                            await trio.to_thread.run_sync(_check_watched, batch)
+                        told = by_folder(batch or (), kbs)
+                        if not polling:
+                            await trio.to_thread.run_sync(_check_watched, tuple(told.values()))
                     # What fails while it is waited for comes in a group, or in a group of groups.
                     except* (OSError, WatchfilesRustInternalError) as group:
                         error = cause(group)
                     if batch is None:
                         # It ends by itself only once this is cancelled.
                         await trio.sleep_forever()
-                    for path, of_kb in by_folder(batch or (), kbs).items():
+                    for path, of_kb in told.items():
                         await self._bring_in_step(kbs[path], of_kb)
             nursery.cancel_scope.cancel()
         return error
@@ -190,8 +192,8 @@ class FolderWatch:
 
     def _sync_if_news(self, kb: KnowledgeBase, hints: tuple[Hint, ...]) -> SyncResult | None:
         # Of files that come back, the index knows the content; that they are back is news.
-        known = kb.name not in self._missing
-        if hints and known and not any(self._is_news(kb, change, path) for change, path in hints):
+        asked_for = not hints or self._is_unavailable(kb)
+        if not asked_for and not any(self._is_news(kb, change, path) for change, path in hints):
             return None
         try:
             result = self._sync.sync(kb, attended=True)
@@ -201,6 +203,11 @@ class FolderWatch:
         if self._missing.pop(kb.name, None):
             _log.info("the files of the knowledge base %r are back", kb.name)
         return result
+
+    def _is_unavailable(self, kb: KnowledgeBase) -> bool:
+        """Whether this or another process has found its files missing."""
+        marked = (each.unavailable for each in self._storage.kbs() if each.name == kb.name)
+        return kb.name in self._missing or any(marked)
 
     def _tell_missing(self, kb: KnowledgeBase, reason: str) -> None:
         """Log once that files cannot be reached; they are looked for whenever something comes."""
@@ -224,13 +231,14 @@ class FolderWatch:
             return True
 
 
-def _check_watched(hints: Iterable[Hint]) -> None:
+def _check_watched(told: Iterable[Iterable[Hint]]) -> None:
     """Raise what keeps the system from watching folders that have just come.
 
     Where its watches run out, a folder that comes later is silently not watched; one more look
     at it fails as the first look at all of them would have.
     """
-    if came := [path for change, path in hints if change is Change.added and is_folder(path)]:
+    added = (path for hints in told for change, path in hints if change is Change.added)
+    if came := [path for path in added if is_folder(path)]:
         at_once = threading.Event()
         at_once.set()
         with suppress(FileNotFoundError, PermissionError):

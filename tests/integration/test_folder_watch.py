@@ -21,6 +21,7 @@ from watchfiles import Change, awatch
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from actors.lifecycle import Status
+from pyrite.errors import FilesMissingError
 from pyrite.server.node import Node
 from pyrite.storage.records import BULK, INTERACTIVE
 from pyrite.vault import watch as watch_module
@@ -325,6 +326,20 @@ async def test_a_folder_that_is_emptied_is_kept_and_followed_when_its_files_are_
     (warning, *_) = (each for each in caplog.messages if "is unavailable" in each)
     assert "files are gone" in warning
     assert "the files of the knowledge base 'notes' are back" in caplog.messages
+
+
+async def test_that_files_are_back_is_news_whoever_found_them_missing(product: Product) -> None:
+    path = product.write("a.md", "a")
+    product.folders.sync(product.kb)
+    path.unlink()
+    with pytest.raises(FilesMissingError):
+        product.folders.sync(product.kb)
+    product.write("a.md", "a")
+    watch = Following(product).watch
+    hints = ((Change.added, str(path)),)
+    assert watch._sync_if_news(product.kb, hints) is not None
+    assert product.kbs.kb(KB).unavailable is None
+    assert watch._sync_if_news(product.kb, hints) is None
 
 
 async def test_an_unmounted_folder_is_kept_and_said_once(
