@@ -216,7 +216,7 @@ class KBService(KnowledgeBases):
                 raise _no_entry(kb, entry_id)
             revision, file = row
             _check_revision(entry_id, revision, expected_revision)
-            if file.path != read.path or prepared.stamp_there() != read.stamp:
+            if file.path != read.path or prepared.present_stamp() != read.stamp:
                 return None
             if same and file.digest == read.digest:
                 return self._unchanged(kb, entry_id, revision, prepared.path)

@@ -54,6 +54,8 @@ class PreparedFile:
         #: The hidden name of the file whose place it took.
         self._former: str | None = None
         self._created = self._kept = False
+        #: Its stamp once it had its real name.
+        self._placed: FileStamp | None = None
         try:
             self._descriptor = os.open(self._temporary, _WRITE_FLAGS, 0o666, dir_fd=folder)
         except BaseException:
@@ -71,7 +73,7 @@ class PreparedFile:
                 view = view[os.write(self._descriptor, view) :]
         os.fsync(self._descriptor)
 
-    def stamp_there(self) -> FileStamp | None:
+    def present_stamp(self) -> FileStamp | None:
         """The stamp of the file in its place, or None where there is none."""
         present = self._present()
         return None if present is None else FileStamp.of(present)
@@ -90,7 +92,7 @@ class PreparedFile:
             if error.errno not in _NO_LINKS:
                 raise
         self._rename(temporary)
-        return self._stamp()
+        return self._stamped()
 
     def create(self) -> FileStamp:
         """Take a place where no file is, and return the stamp.
@@ -102,26 +104,24 @@ class PreparedFile:
         try:
             try:
                 self._link(temporary, self.path.name)
-                self._temporary = None
-                self._unlink(temporary)
-            except FileExistsError:
-                raise
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
-                # Take the name first: if we crash now, an empty file stays, and none is lost.
-                os.close(os.open(self.path.name, _WRITE_FLAGS, dir_fd=self._folder))
-                self._rename(temporary)
+                self._rename_to_new(temporary)
         except FileExistsError as error:
             raise ConflictError(f"{self.path.name!r} exists already; choose another id") from error
         self._created = True
-        return self._stamp()
+        self._unlink(self._temporary)
+        self._temporary = None
+        return self._stamped()
 
     def keep(self) -> None:
         """Let it stay: what was to go with it is done."""
         self._kept = True
-        self._unlink(self._former)
-        self._former = None
+        # What cannot be removed is swept later, and no reason to refuse what is done.
+        with suppress(OSError):
+            self._unlink(self._former)
+            self._former = None
 
     def sync_folder(self) -> None:
         """Make the new name itself survive a loss of power."""
@@ -135,7 +135,8 @@ class PreparedFile:
         try:
             # What cannot be taken back is found by the next sync, and must not hide what failed.
             with suppress(OSError):
-                if not self._kept and self._is_in_place():
+                # An editor may have changed it since, or put another in its place.
+                if not self._kept and self._placed and self._placed == self.present_stamp():
                     if self._former is not None:
                         self._rename(self._former)
                     elif self._created:
@@ -161,10 +162,6 @@ class PreparedFile:
             return os.stat(self.path.name, dir_fd=self._folder, follow_symlinks=False)
         return None
 
-    def _is_in_place(self) -> bool:
-        present = self._present()
-        return present is not None and os.path.samestat(present, os.fstat(self._descriptor))
-
     def _link(self, source: str, target: str) -> None:
         folder = self._folder
         os.link(source, target, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
@@ -175,14 +172,25 @@ class PreparedFile:
         os.replace(name, self.path.name, src_dir_fd=folder, dst_dir_fd=folder)
         self._temporary = None
 
+    def _rename_to_new(self, name: str) -> None:
+        """Give the real name to what has this hidden one, where no file has it."""
+        # Take the name first: if we crash now, an empty file stays, and none is lost.
+        os.close(os.open(self.path.name, _WRITE_FLAGS, dir_fd=self._folder))
+        try:
+            self._rename(name)
+        except BaseException:
+            self._unlink(self.path.name)
+            raise
+
     def _unlink(self, name: str | None) -> None:
         if name is not None:
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self._folder)
 
-    def _stamp(self) -> FileStamp:
+    def _stamped(self) -> FileStamp:
         """Return the stamp of this very file, even if another has taken its place since."""
-        return FileStamp.of(os.fstat(self._descriptor))
+        self._placed = FileStamp.of(os.fstat(self._descriptor))
+        return self._placed
 
     def __enter__(self) -> Self:
         return self

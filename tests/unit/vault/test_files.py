@@ -125,7 +125,7 @@ def test_a_prepared_file_appears_at_once(tmp_path):
     path.chmod(0o640)
     with prepare(path, b"two", keep_mode=True) as prepared:
         assert path.read_bytes() == b"one"
-        assert prepared.stamp_there() == stamp_of(path)
+        assert prepared.present_stamp() == stamp_of(path)
         assert prepared.replace() == stamp_of(path)
         prepared.keep()
     assert path.read_bytes() == b"two"
@@ -281,3 +281,27 @@ def test_what_was_not_kept_is_taken_back(tmp_path, monkeypatch, links):
     # Without hard links the old one cannot be had back, and the new one is better than none.
     assert path.read_bytes() == (b"old" if links else b"new")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_an_editor_has_changed_meanwhile_is_not_taken_back(tmp_path):
+    path = tmp_path / "x.md"
+    with prepare(path, b"one") as prepared:
+        prepared.create()
+        path.write_bytes(b"edited")
+    assert path.read_bytes() == b"edited"
+    with prepare(path, b"two") as prepared:
+        prepared.replace()
+        path.write_bytes(b"edited again")
+    assert path.read_bytes() == b"edited again"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_was_taken_in_vain_is_given_back(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    with prepare(tmp_path / "x.md", b"one") as prepared, pytest.raises(PermissionError):
+        prepared.create()
+    assert list(tmp_path.iterdir()) == []
