@@ -32,7 +32,7 @@ def missing_files(known: int, lost: int, *, elsewhere: bool, unavailable: bool) 
     if lost == known:
         reason = "its only file is gone" if known == 1 else f"all of its {known:,} files are gone"
     else:
-        reason = f"{lost:,} of its {known:,} files are gone"
+        reason = f"{lost:,} of its {known:,} files {'is' if lost == 1 else 'are'} gone"
     return f"{reason}, and its folder is on another disk than before" if elsewhere else reason
 
 

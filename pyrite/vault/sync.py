@@ -6,7 +6,7 @@ The stat includes the time of the inode's last change, which no program can set 
 
 Reading and parsing happen without a lock. Before a batch is written, under the write lock,
 each file's stat is looked at once more: what has changed since it was read, by an editor or
-by Pyrite itself, is left to the next diff, so that an older text never replaces a newer one.
+by Pyrite itself, is left to the next look, so that an older text never replaces a newer one.
 """
 
 from __future__ import annotations

@@ -444,7 +444,7 @@ def test_it_stays_unavailable_until_every_file_is_back(product: Product) -> None
         sync(product)
     (name, raw) = taken.popitem()
     bring_back(product, taken)
-    with pytest.raises(FilesMissingError, match="unavailable: 1 of its 30 files are gone"):
+    with pytest.raises(FilesMissingError, match="unavailable: 1 of its 30 files is gone"):
         sync(product)
     assert len(product.ids()) == 30
     # Under another name it is back as well.
@@ -509,7 +509,7 @@ def test_a_file_that_is_gone_from_another_disk_is_kept(
     del taken["3.md"]
     bring_back(product, taken)
     on_another_disk(monkeypatch)
-    reason = "1 of its 4 files are gone, and its folder is on another disk than before"
+    reason = "1 of its 4 files is gone, and its folder is on another disk than before"
     with pytest.raises(FilesMissingError, match=reason):
         sync(product)
     assert len(product.ids()) == 4
