@@ -95,6 +95,10 @@ class FolderMissingError(NotFoundError):
     """The folder of a knowledge base is not there, for the time being or for good."""
 
 
+class FilesMissingError(FolderMissingError):
+    """All or nearly all files of a knowledge base are gone at once, as if by an unmounted disk."""
+
+
 class ConflictError(PyriteError):
     """It exists already, or has changed since it was read."""
 

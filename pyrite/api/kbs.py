@@ -10,6 +10,7 @@ from pyrite.api.base import Answer, LocalPath, Time, doc
 
 if TYPE_CHECKING:
     from pyrite.embedding.service import EmbeddingService
+    from pyrite.knowledge.service import KBService
     from pyrite.storage.records import KnowledgeBase
 
 Name = Annotated[str, doc("Its name.", "notes")]
@@ -25,6 +26,10 @@ class KB(Answer, frozen=True):
     pending: Annotated[int, doc("Those still to be embedded.", 1)]
     failed: Annotated[int, doc("Those that could not be embedded.", 0)]
     coverage: Annotated[float, doc("The share that is embedded, rounded down.", 0.6666, ge=0, le=1)]
+    unavailable: Annotated[
+        str | None,
+        doc("Why its files cannot be reached: its entries are found, and writes refused."),
+    ]
     path: LocalPath = UNSET
 
 
@@ -45,7 +50,9 @@ class KBFolder(Answer, frozen=True):
     ) = UNSET
 
 
-def kb(known: KnowledgeBase, embedding: EmbeddingService, *, local: bool = False) -> KB:
+def kb(
+    known: KnowledgeBase, kbs: KBService, embedding: EmbeddingService, *, local: bool = False
+) -> KB:
     """A knowledge base and the state of its entries; its folder for those at this computer."""
     # Imported only here: the types alone are light.
     from pyrite.embedding.service import coverage  # noqa: PLC0415
@@ -59,5 +66,6 @@ def kb(known: KnowledgeBase, embedding: EmbeddingService, *, local: bool = False
         pending=counts.unfinished,
         failed=counts.failed,
         coverage=coverage(counts),
+        unavailable=kbs.unavailable(known),
         path=known.path if local else UNSET,
     )

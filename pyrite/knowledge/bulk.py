@@ -24,10 +24,11 @@ from pyrite.vault.entry_files import (
     new_file,
     writing_to,
 )
-from pyrite.vault.files import PreparedFile, prepare, sync_folder
+from pyrite.vault.files import sync_folder
+from pyrite.vault.prepared_file import PreparedFile, prepare
 
-#: Entries written in one transaction. Each holds a file open until then, of which a process
-#: may commonly have a thousand; and others want to write in between.
+#: Entries written in one transaction. Each holds a file and its folder open until then, of which
+#: a process may commonly have a thousand; and others want to write in between.
 _BATCH = 100
 
 
@@ -108,7 +109,7 @@ class _Batch:
         with self._noting_failure(number, draft.id):
             new = new_file(self._root, draft, self._max_bytes)
             with writing_to(new.path):
-                prepared = files.enter_context(prepare(new.path, new.raw))
+                prepared = files.enter_context(prepare(new.path, new.raw, root=self._root))
             self._waiting[number] = new, Content.of(new.raw, new.id), prepared
 
     def _index(self) -> dict[int, Record]:
@@ -125,6 +126,7 @@ class _Batch:
                     records[number] = content.record(self._kb, new.relative, stamp, now)
             revisions = writing.upsert(list(records.values()), priority=BULK, now=now)
         for number, revision in zip(records, revisions, strict=True):
+            self._waiting[number][2].keep()
             self._certain[number] = Creation(BulkStatus.CREATED, records[number].entry.id, revision)
         return records
 

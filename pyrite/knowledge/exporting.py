@@ -13,8 +13,9 @@ from pyrite.storage.protocol import Storage
 from pyrite.storage.records import Filters, StoredEntry
 from pyrite.vault import json_lines
 from pyrite.vault.entry_files import writing_to
-from pyrite.vault.files import prepare, read_file
+from pyrite.vault.files import read_file
 from pyrite.vault.paths import resolve
+from pyrite.vault.prepared_file import prepare
 
 #: Told how many of how many have been dealt with.
 Progress = Callable[[int, int], None]
@@ -70,6 +71,7 @@ class Exporter:
 
         with writing_to(target), prepare(target, pieces()) as prepared:
             prepared.create()
+            prepared.keep()
             prepared.sync_folder()
         return result
 
@@ -113,8 +115,9 @@ class Exporter:
                 if path.read_bytes() == raw:
                     return False
                 raise ConflictError("another file of that name is there already; it was left")
-            with prepare(path, raw) as prepared:
+            with prepare(path, raw, root=target) as prepared:
                 prepared.create()
+                prepared.keep()
         return True
 
     def _chosen(self) -> list[StoredEntry]:

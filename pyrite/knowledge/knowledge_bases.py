@@ -9,6 +9,8 @@ from pyrite.errors import FolderMissingError, InvalidEntryError, NotFoundError
 from pyrite.markdown.ids import check_kb_name
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import KnowledgeBase
+from pyrite.vault.availability import files_missing
+from pyrite.vault.paths import folder_status
 
 
 class KnowledgeBases:
@@ -86,7 +88,7 @@ class KnowledgeBases:
         return [
             other
             for other in self.kbs()
-            if other != kb
+            if other.name != kb.name
             and (folder.is_relative_to(other.path) or Path(other.path).is_relative_to(folder))
         ]
 
@@ -104,13 +106,21 @@ class KnowledgeBases:
 
         Raises:
             NotFoundError: there is no such knowledge base.
-            FolderMissingError: its folder is not there.
+            FolderMissingError: its folder is not there, or nearly all its files are not.
         """
-        root = Path(self.kb(kb).path)
-        if not root.is_dir():
+        known = self.kb(kb)
+        root = Path(known.path)
+        if folder_status(root) is None:
             raise FolderMissingError(
                 f"the folder {root} of the knowledge base {kb!r} is not there; mount it, or "
                 f"`pyrite kb remove {kb}`",
                 public=f"the folder of the knowledge base {kb!r} is not there",
             )
+        if known.unavailable is not None:
+            raise files_missing(known, known.unavailable)
         return root
+
+    def unavailable(self, kb: KnowledgeBase) -> str | None:
+        """Why a knowledge base's files cannot be reached, without a path; None where they can."""
+        missing = folder_status(Path(kb.path)) is None
+        return "its folder is not there" if missing else kb.unavailable

@@ -34,11 +34,11 @@ from pyrite.vault.entry_files import (
     check_size,
     edited,
     new_file,
-    stamp_now,
     writing_to,
 )
-from pyrite.vault.files import PreparedFile, ReadFile, prepare, read_file, remove, sync_folder
+from pyrite.vault.files import ReadFile, read_file, remove, sync_folder
 from pyrite.vault.paths import resolve
+from pyrite.vault.prepared_file import PreparedFile, prepare
 
 #: How often a write is tried again when another writer was faster.
 _TRIES = 5
@@ -116,13 +116,15 @@ class KBService(KnowledgeBases):
             InvalidEntryError: the id or a field cannot be used.
             ConflictError: an entry or a file is there already.
         """
-        new = new_file(self.folder(kb), draft, self._settings.max_file_bytes)
+        root = self.folder(kb)
+        new = new_file(root, draft, self._settings.max_file_bytes)
         content = Content.of(new.raw, new.id)
-        with writing_to(new.path), prepare(new.path, new.raw) as prepared:
+        with writing_to(new.path), prepare(new.path, new.raw, root=root) as prepared:
             with self._storage.writing() as writing:
                 if writing.file(kb, new.id) is not None:
                     raise already_there(kb, new.id)
                 revision = self._index(writing, kb, new.relative, content, prepared.create())
+            prepared.keep()
             prepared.sync_folder()
         return self._written(WriteResult(kb, new.id, revision, new.path))
 
@@ -166,7 +168,7 @@ class KBService(KnowledgeBases):
             raw = edited(read, edit)
             check_size(raw, self._settings.max_file_bytes)
             content = Content.of(raw, entry_id)
-            with writing_to(path), prepare(path, raw, mode_from=path) as prepared:
+            with writing_to(path), prepare(path, raw, root=root, keep_mode=True) as prepared:
                 result = self._replace(kb, read, content, prepared, expected_revision)
             if result is not None:
                 return self._written(result) if result.changed else result
@@ -191,7 +193,7 @@ class KBService(KnowledgeBases):
             if expected_revision is not None:
                 self._check_as_indexed(root, row)
             with writing_to(path), suppress(FileNotFoundError):
-                remove(path)
+                remove(root, row[1].path)
             writing.delete(kb, [entry_id], now=self._clock())
         # The folder may have gone with the file, by another hand.
         with writing_to(path), suppress(FileNotFoundError):
@@ -214,7 +216,7 @@ class KBService(KnowledgeBases):
                 raise _no_entry(kb, entry_id)
             revision, file = row
             _check_revision(entry_id, revision, expected_revision)
-            if file.path != read.path or stamp_now(prepared.path) != read.stamp:
+            if file.path != read.path or prepared.present_stamp() != read.stamp:
                 return None
             if same and file.digest == read.digest:
                 return self._unchanged(kb, entry_id, revision, prepared.path)
@@ -222,6 +224,7 @@ class KBService(KnowledgeBases):
                 raise _changed_outside(entry_id, revision)
             stamp = read.stamp if same else prepared.replace()
             revision = self._index(writing, kb, file.path, content, stamp)
+        prepared.keep()
         prepared.sync_folder()
         return WriteResult(kb, entry_id, revision, prepared.path)
 

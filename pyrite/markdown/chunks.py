@@ -1,4 +1,4 @@
-"""What of an entry is encoded: its text, cut into chunks that the model can read.
+"""Cutting an entry's text into chunks that the model can read.
 
 The chunks are to be large, to begin and end where the text does, and to stay the same wherever
 the text does: an entry's embeddings are kept by the hash of the chunk, so an edit costs as many
@@ -45,7 +45,7 @@ _BATCH = 256
 
 
 class Text(Protocol):
-    """What of an entry is embedded."""
+    """The part of an entry that is embedded."""
 
     @property
     def title(self) -> str:

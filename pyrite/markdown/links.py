@@ -17,14 +17,10 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from pyrite.markdown.blocks import LINE_END, running_text
 from pyrite.markdown.ids import ENDINGS, MAX_ID_BYTES, is_entry_file
-
-if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
 
 
 class Kind(StrEnum):
@@ -52,7 +48,6 @@ class Link:
 
 
 _ENDING = re.compile(r"\.(?:md|markdown)\b", re.IGNORECASE)
-_LINE_END = re.compile(r"\r\n?|\n")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//")
 
 #: What else a vault may hold; a link to such a file is none to an entry. Not every ending can
@@ -92,28 +87,13 @@ _PATH = re.compile(rf"\][(:][ \t]*+{_DESTINATION.format(1)}", re.VERBOSE)
 _MAX_DESTINATION = 3 * MAX_ID_BYTES
 
 
-@cache
-def _parser() -> MarkdownIt:
-    # Imported only here: most commands meet no Markdown.
-    from markdown_it import MarkdownIt  # noqa: PLC0415
-
-    parser = MarkdownIt("commonmark").enable("table")
-    # A list of n link definitions would be read n times over. Unread, it is a paragraph.
-    return parser.disable(["inline", "reference"])
-
-
 def links_of(body: str) -> tuple[Link, ...]:
     """The links of a body, in the order of its text; those within the entry itself are none."""
     if not _may_link(body):
         return ()
     if not _BLOCKS_MATTER.search(body):
         return tuple(_scan(body, 1))
-    lines = [0, *(end.end() for end in _LINE_END.finditer(body)), len(body)]
-    return tuple(
-        link
-        for first, last in text_lines(body)
-        for link in _scan(body[lines[first] : lines[min(last, len(lines) - 1)]], first + 1)
-    )
+    return tuple(link for line, text in running_text(body) for link in _scan(text, line + 1))
 
 
 def _may_link(body: str) -> bool:
@@ -125,26 +105,10 @@ def _may_link(body: str) -> bool:
     return any(_file_link(m["bracketed1"], m["bare1"], 0) for m in _PATH.finditer(body))
 
 
-def text_lines(body: str) -> Iterator[tuple[int, int]]:
-    """Ranges of lines, counted from 0, that hold running text rather than code or HTML.
-
-    A code span does not reach from one into another. A table's lines are each their own.
-    """
-    row: tuple[int, int] | None = None
-    for token in _parser().parse(body):
-        if token.type == "tr_open" and token.map:
-            row = token.map[0], token.map[1]
-            yield row
-        elif token.type == "tr_close":
-            row = None
-        elif token.type == "inline" and token.map and row is None:
-            yield token.map[0], token.map[1]
-
-
 def _scan(text: str, first_line: int) -> Iterator[Link]:
     """The links of some lines of running text."""
     spans = CodeSpans(text)
-    breaks = [found.end() for found in _LINE_END.finditer(text)]
+    breaks = [found.end() for found in LINE_END.finditer(text)]
     openings: list[str] = []
     at, comments_end = 0, True
     while mark := _MARK.search(text, at):

@@ -1,4 +1,4 @@
-"""What is particular to the notes of an Obsidian vault: tags in text, and templates; pure."""
+"""Tags in the text of an Obsidian note, and the folder of a vault's templates; pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 
 from pyrite.markdown import document
+from pyrite.markdown.blocks import running_text
 from pyrite.markdown.entry import tags_of
 from pyrite.markdown.frontmatter import parse, split
-from pyrite.markdown.links import CodeSpans, text_lines
+from pyrite.markdown.links import CodeSpans
 
 #: A vault has its settings in this folder.
 SETTINGS = ".obsidian"
@@ -26,7 +27,6 @@ _TAG = r"[^\u2000-\u206f\u2e00-\u2e7f'!\"#$%&()*+,.:;<=>?@^`{|}~\[\]\\\s]"
 _MARK = re.compile(
     rf"(?P<ticks>`+)|(?P<comment><!--|%%)|\[\[[^\[\]\r\n]*+\]\]|(?:(?<=\s)|\A)\#(?P<tag>{_TAG}++)"
 )
-_LINE_END = re.compile(r"\r\n?|\n")
 _ENDS = {"<!--": "-->", "%%": "%%"}
 
 
@@ -34,13 +34,7 @@ def inline_tags(body: str) -> tuple[str, ...]:
     """The `#tags` in a body, each once, not those in code and comments; `#1` is a number."""
     if "#" not in body:
         return ()
-    lines = [0, *(end.end() for end in _LINE_END.finditer(body)), len(body)]
-    found = (
-        tag
-        for first, last in text_lines(body)
-        for tag in _scan(body[lines[first] : lines[min(last, len(lines) - 1)]])
-    )
-    return _distinct(found)
+    return _distinct(tag for _, text in running_text(body) for tag in _scan(text))
 
 
 def _scan(text: str) -> Iterator[str]:

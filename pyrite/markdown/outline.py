@@ -1,4 +1,4 @@
-"""How a Markdown text is built: its blocks, the headings over them, and where each may be cut.
+"""The outline of a Markdown text: its blocks, the headings over them, where each may be cut.
 
 The text is taken to be a sequence of leaves (a heading, a paragraph, a code fence, the beginning
 of a list's item, ...) that follow one another without a gap. Every leaf but the first has a
@@ -15,9 +15,12 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise, zip_longest
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from pyrite.markdown.blocks import LINE_END, line_starts, tokens_of
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 #: Rank of the boundary between a heading and what it is the heading of: the last to be cut.
 GLUE = -100_000
@@ -38,7 +41,6 @@ _OF_LINES = frozenset({"fence", "code_block", "html_block", "table_open"})
 
 #: Without any of these, a text has no heading.
 _OF_HEADINGS = re.compile(r"#|[\r\n][ \t]*[=-]")
-_LINE_END = re.compile(r"\r\n?|\n")
 _BLANK_LINE = re.compile(r"(?:\r\n?|\n)[ \t]*(?:\r\n?|\n)")
 _WORD_END = re.compile(r"[ \t\r\n]+")
 _SENTENCE_END = re.compile(
@@ -86,19 +88,10 @@ class _Opening:
     title: str = ""
 
 
-def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark").enable("table")
-    # A list of n link definitions would be read n times over. Unread, it is a paragraph.
-    return parser.disable(["inline", "reference"])
-
-
-_PARSER = _parser()
-
-
 def outline(text: str) -> list[Leaf]:
     """The leaves of a Markdown text, in order; all but white space is in one of them."""
-    lines = [0, *(end.end() for end in _LINE_END.finditer(text)), len(text)]
-    openings = _openings(_PARSER.parse(text), len(lines) - 1)
+    lines = line_starts(text)
+    openings = _openings(tokens_of(text), len(lines) - 1)
     begins = sorted(line for line in openings if line < len(lines))
     leaves: list[Leaf] = []
     path: list[tuple[int, str]] = []
@@ -173,7 +166,7 @@ def finer(text: str, leaf: Leaf, fits: Callable[[int, int], bool], breaker: Brea
 
 
 def _ladder(leaf: Leaf, breaker: Breaker) -> list[Breaker]:
-    patterns = [_LINE_END, _SENTENCE_END] if leaf.of_lines else [_SENTENCE_END, _LINE_END]
+    patterns = [LINE_END, _SENTENCE_END] if leaf.of_lines else [_SENTENCE_END, LINE_END]
     if leaf.of_lines:
         patterns.insert(0, _BLANK_LINE)
     return [*(_ends_of(pattern) for pattern in (*patterns, _WORD_END)), breaker]

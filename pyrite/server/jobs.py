@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from pyrite.knowledge.knowledge_bases import KnowledgeBases
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import JobRow
 from pyrite.vault.sync import FolderSync, SyncResult
+
+_log = logging.getLogger("pyrite.folders")
 
 #: How often a job's progress is written down, at most, in seconds.
 _NOTE_S = 0.25
@@ -191,6 +194,7 @@ class _Sync:
                 if kb is not None:
                     raise
                 missing.append(error.public)
+                _log.warning("%s", error)
             self._before = self._job.done
         result = encode(index.job_result(results, missing)).decode()
         done = self._job.done

@@ -18,7 +18,14 @@ from pyrite.config.addresses import is_loopback
 from pyrite.config.settings import Settings
 from pyrite.embedding.service import EmbeddingService
 from pyrite.encoders.local.model_files import find
-from pyrite.errors import ConfigError, ModelError, NewerDatabaseError, NotFoundError, StorageError
+from pyrite.errors import (
+    ConfigError,
+    FilesMissingError,
+    ModelError,
+    NewerDatabaseError,
+    NotFoundError,
+    StorageError,
+)
 from pyrite.storage.protocol import Storage
 from pyrite.storage.sqlite.connection import ASK_DOCTOR
 from pyrite.storage.sqlite.driver import WAL_RESET_FIXED, sqlite3
@@ -273,6 +280,11 @@ def folder(sync: FolderSync, storage: Storage, name: str) -> Iterator[Finding]:
     kb = next(kb for kb in storage.kbs() if kb.name == name)
     try:
         check = sync.check(kb)
+    except FilesMissingError as error:
+        action = "bring the files back and sync; or, if they were deleted, `pyrite index sync "
+        action += f"--kb {name} --accept-deletions`"
+        yield Finding(Level.ERROR, f"folder of {name}", error.public, action)
+        return
     except NotFoundError as error:
         yield Finding(
             Level.ERROR,
@@ -285,7 +297,14 @@ def folder(sync: FolderSync, storage: Storage, name: str) -> Iterator[Finding]:
         yield Finding(
             Level.WARNING, f"folder of {name}", str(problem), "mend the file, or move it out"
         )
-    if check.changed or check.gone:
+    if kb.unavailable is not None:
+        yield Finding(
+            Level.WARNING,
+            f"folder of {name}",
+            f"the files are back, and writes still refused: {kb.unavailable} at the last sync",
+            f"`pyrite index sync --kb {name}` takes note",
+        )
+    elif check.changed or check.gone:
         yield Finding(
             Level.WARNING,
             f"folder of {name}",

@@ -105,6 +105,10 @@ class Storage(Queue, Embeddings, Protocol):
         """All knowledge bases, by name."""
         ...
 
+    def set_availability(self, name: str, *, device: int | None, unavailable: str | None) -> None:
+        """Note which disk a folder is on, and why its files cannot be reached; None: they can."""
+        ...
+
     def remove_kb(self, name: str, *, now: float) -> bool:
         """Forget a knowledge base and its entries; False if there was none."""
         ...

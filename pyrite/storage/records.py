@@ -53,6 +53,10 @@ class KnowledgeBase:
     #: Absolute path of the folder.
     path: str
     added_at: float
+    #: The device number that the folder had at the last sync; None before the first.
+    device: int | None = None
+    #: Why its files cannot be reached; None where they can.
+    unavailable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""An entry's file: what it is to hold, and what may come in the way of writing it."""
+"""The content of an entry's file that is to be written, and the checks before it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyrite.markdown.frontmatter import DocumentError
 from pyrite.markdown.ids import ENDINGS, check_id, slug
 from pyrite.markdown.links import Link, links_of
 from pyrite.storage.records import FileRow, FileStamp, Record
-from pyrite.vault.files import ReadFile, digest_of, stamp_of
+from pyrite.vault.files import ReadFile, digest_of
 from pyrite.vault.paths import resolve
 
 #: What a new file's name ends in.
@@ -23,7 +23,7 @@ ENDING = ".md"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A new entry, as it is asked for."""
+    """A new entry that is to be written."""
 
     title: str
     #: Where it is to be; None makes one from the title.
@@ -37,7 +37,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A new entry whose file is there already, elsewhere: these bytes, which can be read as one."""
+    """A new entry with the exact bytes of its file, such as one that is imported."""
 
     id: str
     raw: bytes
@@ -72,7 +72,7 @@ class NewFile:
 
 
 def new_file(root: Path, draft: Draft | Verbatim, max_bytes: int) -> NewFile:
-    """What to write for a new entry, and where; nothing is written yet.
+    """Return the file that a new entry is to have; nothing is written yet.
 
     Raises:
         InvalidEntryError: the id or a field cannot be used, or it is too large.
@@ -107,7 +107,7 @@ def _raw_of(draft: Draft) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file says, read while no lock is held: for a long text that takes milliseconds."""
+    """What a file says: parsed before a lock is taken, since a long text takes milliseconds."""
 
     entry: Entry
     #: Hash of the file's bytes.
@@ -116,7 +116,7 @@ class Content:
 
     @classmethod
     def of(cls, raw: bytes, entry_id: str) -> Content:
-        """The content of an entry's file.
+        """Parse the bytes of an entry's file.
 
         Raises:
             DocumentError: the file cannot be read as an entry.
@@ -125,19 +125,19 @@ class Content:
         return cls(entry, digest_of(raw), links_of(entry.body))
 
     def record(self, kb: str, relative: str, stamp: FileStamp, now: float) -> Record:
-        """What the index is told of it, once the file was written under that path just now."""
+        """The index row of the entry, whose file was just written under that path."""
         file = FileRow.read_at(now, self.entry.id, relative, self.digest, stamp)
         return Record(kb, self.entry, file, self.links)
 
 
 def already_there(kb: str, entry_id: str) -> ConflictError:
-    """What to say of a new entry whose id is another's."""
+    """The error of a new entry whose id is another's."""
     message = f"the entry {entry_id!r} exists already in {kb!r}"
     return ConflictError(f"{message}; `pyrite update` changes it", public=message)
 
 
 def edited(read: ReadFile, edit: Edit | Editor) -> bytes:
-    """The file with the edit made.
+    """Return the file's bytes with the edit made.
 
     Raises:
         InvalidEntryError: a field cannot be written.
@@ -171,14 +171,6 @@ def check_size(raw: bytes, limit: int) -> None:
             f"the entry would have {len(raw):,} bytes, more than max_file_bytes ({limit:,})",
             field="body",
         )
-
-
-def stamp_now(path: Path) -> FileStamp | None:
-    """The file's stamp, or None where there is no file."""
-    try:
-        return stamp_of(path)
-    except FileNotFoundError:
-        return None
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from pyrite.markdown.entry import DEFAULT_TYPE, Entry, from_front_matter
 from pyrite.markdown.frontmatter import DocumentError
 from pyrite.markdown.ids import check_id, slug
 
-#: What a line may hold, and of which type.
-_NAMES: Mapping[str, type] = {
+#: The fields that a line may have, with their types.
+_FIELDS: Mapping[str, type] = {
     "id": str,
     "title": str,
     "type": str,
@@ -22,14 +22,14 @@ _NAMES: Mapping[str, type] = {
     "fields": dict,
     "body": str,
 }
-#: What Pyrite's own answers hold besides, which says nothing of the entry itself.
-_PASSED_OVER = frozenset({"kb", "path", "revision", "updated_at", "embedding"})
-_CALLED: Mapping[type, str] = {str: "a text", list: "a list of texts", dict: "an object"}
+#: Fields of Pyrite's own answers that say nothing of the entry itself.
+_IGNORED = frozenset({"kb", "path", "revision", "updated_at", "embedding"})
+_TYPE_NAMES: Mapping[type, str] = {str: "a text", list: "a list of texts", dict: "an object"}
 
 
 def line_of(entry: Entry) -> str:
     """An entry as one line of JSON, without its end."""
-    return json.dumps({name: getattr(entry, name) for name in _NAMES}, ensure_ascii=False)
+    return json.dumps({name: getattr(entry, name) for name in _FIELDS}, ensure_ascii=False)
 
 
 def entry_of(line: str, *, folder: str = "") -> Entry:
@@ -44,13 +44,13 @@ def entry_of(line: str, *, folder: str = "") -> Entry:
     """
     given = _parsed(line)
     for name, value in given.items():
-        if name in _PASSED_OVER:
+        if name in _IGNORED:
             continue
-        if name not in _NAMES:
-            raise InvalidEntryError(f"unknown name {name[:60]!r}; known are {', '.join(_NAMES)}")
+        if name not in _FIELDS:
+            raise InvalidEntryError(f"unknown name {name[:60]!r}; known are {', '.join(_FIELDS)}")
         texts = name != "tags" or all(isinstance(item, str) for item in value)
-        if not (isinstance(value, _NAMES[name]) and texts):
-            raise InvalidEntryError(f"{name!r} has to be {_CALLED[_NAMES[name]]}")
+        if not (isinstance(value, _FIELDS[name]) and texts):
+            raise InvalidEntryError(f"{name!r} has to be {_TYPE_NAMES[_FIELDS[name]]}")
     title = given.get("title", "").strip()
     if not (given.get("id") or title):
         raise InvalidEntryError("an entry needs an 'id', or a 'title' to make one from")

@@ -1,13 +1,75 @@
-"""Where an entry's file may be written: inside its knowledge base's folder, through no link."""
+"""Where an entry's file may be: inside its knowledge base's folder, through no link.
+
+A path that was looked at may lead elsewhere a moment later. So whoever reads or writes a file
+holds its folder open, and names the file in it: what takes the folder's name meanwhile, such as
+a link out of the knowledge base, is not followed.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from pyrite.errors import InvalidEntryError
 from pyrite.markdown.ids import check_id, entry_id, is_entry_file
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@contextmanager
+def held_folder(root: Path, relative: str) -> Iterator[int]:
+    """The descriptor of a file's folder, as :func:`open_folder` gives it, closed in the end."""
+    descriptor = open_folder(root, relative)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_folder(root: Path, relative: str, *, make: bool = False) -> int:
+    """Open the folder of a file, no link followed below the root, and return its descriptor.
+
+    Args:
+        root: the knowledge base's folder.
+        relative: the file's path in it.
+        make: make the folders that are missing below the root, durably.
+
+    Raises:
+        NotADirectoryError: a part of the path is a link, or no folder; some systems say ELOOP.
+    """
+    descriptor = os.open(root, _FOLDER)
+    for name in relative.split("/")[:-1]:
+        outer = descriptor
+        try:
+            descriptor = _open_inner(outer, name, make=make)
+        finally:
+            os.close(outer)
+    return descriptor
+
+
+def _open_inner(outer: int, name: str, *, make: bool) -> int:
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)
+    except FileNotFoundError:
+        if not make:
+            raise
+    with suppress(FileExistsError):
+        os.mkdir(name, dir_fd=outer)
+    os.fsync(outer)
+    return _open_inner(outer, name, make=False)
+
+
+def folder_status(root: Path) -> os.stat_result | None:
+    """The stat of a folder, or None where it cannot be reached: no folder, or a disk that fails."""
+    with suppress(OSError):
+        status = root.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return status
+    return None
 
 
 def linked_folder(root: str, relative: str) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pyrite.errors import InvalidEntryError, UnreadableFileError
 from pyrite.markdown.ids import check_id, entry_id, is_entry_file
 from pyrite.storage.records import FileStamp
-from pyrite.vault.files import is_temporary
+from pyrite.vault.prepared_file import is_temporary
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyrite.config.settings import Settings
-from pyrite.errors import FolderMissingError, UnreadableFileError
+from pyrite.errors import UnreadableFileError
 from pyrite.markdown.entry import Entry
 from pyrite.markdown.links import Link, links_of
 from pyrite.storage.protocol import Storage, Writing
 from pyrite.storage.records import BULK, INTERACTIVE, FileRow, FileStamp, KnowledgeBase, Record
-from pyrite.vault.files import ReadFile, read_file, stamp_of, sweep
-from pyrite.vault.paths import linked_folder
-from pyrite.vault.scan import FoundFile, scan
+from pyrite.vault.availability import files_missing
+from pyrite.vault.comparison import Comparison, compare
+from pyrite.vault.files import ReadFile, read_file, stamp_of
+from pyrite.vault.paths import folder_status, linked_folder
+from pyrite.vault.prepared_file import sweep
+from pyrite.vault.scan import FoundFile
 
 #: Files written in one transaction: long enough to be fast, short enough to let others in.
 _BATCH = 200
@@ -33,8 +36,8 @@ _BATCH = 200
 #: So many files may have been saved by hand; more came by a checkout or a program.
 _FEW = 10
 
-#: Looks at a folder within one sync, where files change while they are read.
-_LOOKS = 3
+#: Comparisons of a folder within one sync, where files change while they are read.
+_COMPARISONS = 3
 
 #: A file that a writer prepared this many seconds ago was left behind by a crash.
 LEFTOVER_AGE_S = 3600.0
@@ -104,21 +107,6 @@ class FolderCheck:
     problems: list[UnreadableFileError]
 
 
-@dataclass
-class _Look:
-    """One comparison of a folder with the index."""
-
-    root: Path
-    known: dict[str, FileRow]
-    found: dict[str, FoundFile]
-    problems: list[UnreadableFileError]
-    gone: list[str]
-    changed: list[FoundFile]
-    leftovers: list[str]
-    #: Of what is new, in the queue.
-    priority: int = BULK
-
-
 class FolderSync:
     """Syncs knowledge bases with their folders."""
 
@@ -133,14 +121,17 @@ class FolderSync:
         """How index and folder differ; nothing is written, and only what has to be is read.
 
         Raises:
-            FolderMissingError: the folder is not there.
+            FolderMissingError: the folder is not there, or nearly all its files are not.
         """
-        look = self._look(kb, full=False)
+        kb = self._present(kb)
+        diff = compare(kb, self._storage.files(kb.name))
+        if reason := diff.missing_files(kb, self._settings.max_file_bytes):
+            raise files_missing(kb, reason)
         changed = 0
-        for file in look.changed:
-            row, read = look.known.get(file.id), self._read(look, file)
+        for file in diff.changed:
+            row, read = diff.known.get(file.id), self._read(diff, file)
             changed += read is not None and (row is None or row.digest != read.read.digest)
-        return FolderCheck(len(look.found), changed, len(look.gone), look.problems)
+        return FolderCheck(len(diff.found), changed, len(diff.gone), diff.problems)
 
     def sync(
         self,
@@ -148,6 +139,7 @@ class FolderSync:
         *,
         full: bool = False,
         attended: bool = False,
+        accept_deletions: bool = False,
         progress: Progress | None = None,
     ) -> SyncResult:
         """Bring the index in step with the folder.
@@ -157,97 +149,100 @@ class FolderSync:
             full: read every file, whatever its stat says.
             attended: somebody has just saved what is new, and waits for it: if it is a few files,
                 they are embedded before what came in bulk.
+            accept_deletions: files that are gone were deleted, however many they are.
             progress: told of each batch.
 
         Raises:
-            FolderMissingError: the folder is not there; nothing is taken for deleted.
+            FolderMissingError: the folder is not there, or nearly all its files are not; nothing
+                is taken for deleted, and nothing written but that the files are missing.
         """
+        kb, most = self._present(kb), self._settings.max_file_bytes
         result = SyncResult(kb.name)
-        for attempt in range(_LOOKS):
-            look = self._look(kb, full=full and not attempt)
-            look.priority = INTERACTIVE if attended and len(look.changed) <= _FEW else BULK
-            steady = self._bring_in_step(kb, look, result, progress)
-            sweep(look.root, look.leftovers, LEFTOVER_AGE_S)
-            result.problems = look.problems
+        for attempt in range(_COMPARISONS):
+            diff = compare(kb, self._storage.files(kb.name), full=full and not attempt)
+            if not accept_deletions and (reason := diff.missing_files(kb, most)):
+                self._note(kb, kb.device, reason)
+                raise files_missing(kb, reason)
+            priority = INTERACTIVE if attended and len(diff.changed) <= _FEW else BULK
+            steady = self._bring_in_step(kb, diff, result, priority, progress)
+            sweep(diff.root, diff.leftovers, LEFTOVER_AGE_S)
+            result.problems = diff.problems
             if steady:
                 break
+        self._note(kb, diff.device, None)
         handled = {*result.came, *result.updated}
         bad = {problem.path for problem in result.problems}
         result.unchanged = sum(
-            file.id not in handled and file.path not in bad for file in look.found.values()
+            file.id not in handled and file.path not in bad for file in diff.found.values()
         )
         return result
 
-    def _look(self, kb: KnowledgeBase, *, full: bool) -> _Look:
-        root = Path(kb.path)
-        if not root.is_dir():
-            raise FolderMissingError(
-                f"the folder {root} of the knowledge base {kb.name!r} is not there: mount it, or "
-                f"`pyrite kb remove {kb.name}`; its entries stay indexed meanwhile",
-                public=f"the folder of the knowledge base {kb.name!r} is not there; its entries "
-                "stay indexed meanwhile",
-            )
-        seen = scan(root)
-        known = self._storage.files(kb.name)
-        found = {file.id: file for file in seen.found}
-        hidden = tuple(seen.unreadable_folders)
-        unreadable = {problem.path for problem in seen.problems}
-        gone = [
-            entry_id
-            for entry_id, row in known.items()
-            if entry_id not in found
-            and row.path not in unreadable
-            and not row.path.startswith(hidden)
-        ]
-        changed = [
-            file
-            for file in seen.found
-            if full or (row := known.get(file.id)) is None or not _same(row, file)
-        ]
-        return _Look(root, known, found, list(seen.problems), gone, changed, seen.leftovers)
+    def _present(self, kb: KnowledgeBase) -> KnowledgeBase:
+        """The knowledge base with its state as it is now."""
+        found = (each for each in self._storage.kbs() if each.name == kb.name)
+        return next((each for each in found if each.path == kb.path), kb)
+
+    def _note(self, kb: KnowledgeBase, device: int | None, unavailable: str | None) -> None:
+        if (kb.device, kb.unavailable) != (device, unavailable):
+            self._storage.set_availability(kb.name, device=device, unavailable=unavailable)
 
     def _bring_in_step(
-        self, kb: KnowledgeBase, look: _Look, result: SyncResult, progress: Progress | None
+        self,
+        kb: KnowledgeBase,
+        diff: Comparison,
+        result: SyncResult,
+        priority: int,
+        progress: Progress | None,
     ) -> bool:
         """Write what changed in batches, then delete what went; whether all held still."""
         steady = True
-        for start in range(0, len(look.changed), _BATCH):
-            batch = look.changed[start : start + _BATCH]
-            known_problems = len(look.problems)
-            read = [each for file in batch if (each := self._read(look, file)) is not None]
-            steady &= len(read) + len(look.problems) - known_problems == len(batch)
+        for start in range(0, len(diff.changed), _BATCH):
+            batch = diff.changed[start : start + _BATCH]
+            known_problems = len(diff.problems)
+            read = [each for file in batch if (each := self._read(diff, file)) is not None]
+            steady &= len(read) + len(diff.problems) - known_problems == len(batch)
             with self._storage.writing() as writing:
-                steady &= self._write(kb.name, look, read, writing, result)
+                steady &= self._write(kb.name, diff.root, read, writing, result, priority)
             if progress is not None:
-                progress(start + len(batch), len(look.changed))
-        if look.gone:
+                progress(start + len(batch), len(diff.changed))
+        if diff.gone:
+            # If the disk went while its files were looked for, they are not gone.
+            status = folder_status(diff.root)
+            if status is None or status.st_dev != diff.device:
+                return False
             with self._storage.writing() as writing:
-                gone = [i for i in look.gone if not _is_there(look.root, look.known[i].path)]
+                gone = [i for i in diff.gone if not _is_there(diff.root, diff.known[i].path)]
                 writing.delete(kb.name, gone, now=self._clock())
-            result.gone.update((entry_id, look.known[entry_id].digest) for entry_id in gone)
+            result.gone.update((entry_id, diff.known[entry_id].digest) for entry_id in gone)
         return steady
 
-    def _read(self, look: _Look, file: FoundFile) -> _Read | None:
+    def _read(self, diff: Comparison, file: FoundFile) -> _Read | None:
         """The file's content; None if it cannot be read, which is noted, or has just gone."""
         try:
-            read = read_file(look.root, file.path, max_bytes=self._settings.max_file_bytes)
+            read = read_file(diff.root, file.path, max_bytes=self._settings.max_file_bytes)
             at, entry = self._clock(), read.entry()
             return _Read(file.id, read, at, entry, links_of(entry.body))
         except FileNotFoundError:
             return None
         except UnreadableFileError as problem:
-            look.problems.append(problem)
+            diff.problems.append(problem)
             return None
 
     def _write(
-        self, kb: str, look: _Look, files: Sequence[_Read], writing: Writing, result: SyncResult
+        self,
+        kb: str,
+        root: Path,
+        files: Sequence[_Read],
+        writing: Writing,
+        result: SyncResult,
+        priority: int,
     ) -> bool:
         """Index one batch under the write lock; whether all files were still as read."""
         records: list[Record] = []
         touched: list[FileRow] = []
         steady = True
         for file in files:
-            if not _is_still(look.root / file.read.path, file.read.stamp):
+            if not _is_still(root / file.read.path, file.read.stamp):
                 steady = False
                 continue
             read = file.read
@@ -263,12 +258,8 @@ class FolderSync:
             elif file.entry_id not in result.updated:
                 result.updated.append(file.entry_id)
         writing.restamp(kb, touched)
-        writing.upsert(records, priority=look.priority, now=self._clock())
+        writing.upsert(records, priority=priority, now=self._clock())
         return steady
-
-
-def _same(row: FileRow, file: FoundFile) -> bool:
-    return row.stamp == file.stamp and row.path == file.path
 
 
 def _is_there(root: Path, relative: str) -> bool:

@@ -12,20 +12,23 @@ as soon as it is.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
-from watchfiles import Change, awatch
+from watchfiles import Change, awatch, watch
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
+from actors.pipeline import cause
 from pyrite.errors import FolderMissingError, UnreadableFileError
 from pyrite.markdown.ids import entry_id, is_entry_file
 from pyrite.storage.protocol import Storage
 from pyrite.storage.records import KnowledgeBase
 from pyrite.vault.files import read_file
+from pyrite.vault.paths import folder_status
 from pyrite.vault.sync import FolderSync, SyncResult
 
 _log = logging.getLogger("pyrite.folders")
@@ -47,9 +50,11 @@ Hint = tuple[Change, str]
 class _Folder:
     """A folder as it is; another one in its place has another number."""
 
-    kb: KnowledgeBase
+    name: str
+    path: str
     device: int
     inode: int
+    kb: KnowledgeBase = field(compare=False)
 
 
 class FolderWatch:
@@ -78,55 +83,71 @@ class FolderWatch:
         self._kb = kb
         self._synced = synced
         self._max_bytes = max_bytes
+        #: Why the files of knowledge bases cannot be reached, by their names.
+        self._missing: dict[str, str] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the folders until cancelled; started once the first hints can come."""
-        folders = await trio.to_thread.run_sync(self._there)
+        folders = await trio.to_thread.run_sync(self._present_folders)
         came: set[_Folder] = set()
         while True:
             async with trio.open_nursery() as nursery:
                 if folders:
-                    nursery.start_soon(self._follow, {each.kb.path: each.kb for each in folders})
+                    nursery.start_soon(self._follow, {each.path: each.kb for each in folders})
                 task_status.started()
                 task_status = trio.TASK_STATUS_IGNORED
                 # What came meanwhile, or came back, may hold anything.
                 for each in came:
                     await self._bring_in_step(each.kb, [])
-                before, folders = folders, await self._others(folders)
+                before, folders = folders, await self._changed_folders(folders)
                 came = folders - before
                 nursery.cancel_scope.cancel()
 
-    async def _others(self, folders: set[_Folder]) -> set[_Folder]:
-        """The folders to follow, as soon as they are others than these."""
+    async def _changed_folders(self, folders: set[_Folder]) -> set[_Folder]:
+        """Wait until the folders to follow are others than these, and return them."""
         while True:
             await trio.sleep(_LOOK_S)
-            found = await trio.to_thread.run_sync(self._there)
+            found = await trio.to_thread.run_sync(self._present_folders)
             if found != folders:
                 return found
 
-    def _there(self) -> set[_Folder]:
+    def _present_folders(self) -> set[_Folder]:
         """The folders to follow that are there."""
         found: set[_Folder] = set()
         for kb in self._storage.kbs():
-            if self._kb in {None, kb.name} and Path(kb.path).is_dir():
-                with suppress(FileNotFoundError):
-                    status = Path(kb.path).stat()
-                    found.add(_Folder(kb, status.st_dev, status.st_ino))
+            if self._kb in {None, kb.name}:
+                status = folder_status(Path(kb.path))
+                if status is None:
+                    self._tell_missing(kb, f"the folder {kb.path} is not there")
+                else:
+                    found.add(_Folder(kb.name, kb.path, status.st_dev, status.st_ino, kb))
         return found
 
     async def _follow(self, kbs: Mapping[str, KnowledgeBase]) -> None:
         """Follow these folders by what the system tells, or by reading them again and again."""
-        try:
-            await self._listen(kbs, polling=False)
-        except (OSError, WatchfilesRustInternalError) as error:
-            _log.warning(
-                "the system cannot watch the folders (%s); they are read every %g s instead. On "
-                "Linux, fs.inotify.max_user_watches may be too low",
-                *(error, _READ_MS / 1000),
-            )
-            await self._listen(kbs, polling=True)
+        while True:
+            error = await self._watch(kbs, polling=False)
+            if not isinstance(error, FileNotFoundError):
+                _log.warning(
+                    "the system cannot watch the folders (%s); they are read every %g s instead. "
+                    "On Linux, fs.inotify.max_user_watches may be too low",
+                    *(error, _READ_MS / 1000),
+                )
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._catch_up, kbs)
+                    await self._watch(kbs, polling=True)
+                    nursery.cancel_scope.cancel()
+            # A folder has just gone, which is noticed by :meth:`_changed_folders`.
+            await trio.sleep(_LOOK_S)
 
-    async def _listen(self, kbs: Mapping[str, KnowledgeBase], *, polling: bool) -> None:
+    async def _catch_up(self, kbs: Mapping[str, KnowledgeBase]) -> None:
+        """Sync what was saved after the system's last hint, and before the first reading."""
+        await trio.sleep(_READ_MS / 1000)
+        for kb in kbs.values():
+            await self._bring_in_step(kb, [])
+
+    async def _watch(self, kbs: Mapping[str, KnowledgeBase], *, polling: bool) -> BaseException:
+        """Bring folders in step as they change, for as long as that can be told; why it ended."""
         stop = trio.Event()
         hints = awatch(
             *kbs,
@@ -136,15 +157,32 @@ class FolderWatch:
             stop_event=stop,
             force_polling=polling,
             poll_delay_ms=_READ_MS,
-            ignore_permission_denied=True,
+            # It ignores every error, and what comes after it is not watched. Reading again and
+            # again has no other way to pass over one folder that may not be read.
+            ignore_permission_denied=polling,
         )
+        error: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_set_when_cancelled, stop)
-            async with aclosing(hints) as batches:
-                async for batch in batches:
-                    for path, of_kb in by_folder(batch, kbs).items():
+            async with aclosing(hints):
+                while error is None:
+                    batch: set[Hint] | None = set()
+                    told: dict[str, list[Hint]] = {}
+                    try:
+                        batch = await anext(hints, None)
+                        told = by_folder(batch or (), kbs)
+                        if not polling:
+                            await trio.to_thread.run_sync(_check_watched, tuple(told.values()))
+                    # What fails while it is waited for comes in a group, or in a group of groups.
+                    except* (OSError, WatchfilesRustInternalError) as group:
+                        error = cause(group)
+                    if batch is None:
+                        # It ends by itself only once this is cancelled.
+                        await trio.sleep_forever()
+                    for path, of_kb in told.items():
                         await self._bring_in_step(kbs[path], of_kb)
             nursery.cancel_scope.cancel()
+        return error
 
     async def _bring_in_step(self, kb: KnowledgeBase, hints: Iterable[Hint]) -> None:
         """Sync, unless every hint is of what the index knows; without hints, do."""
@@ -153,12 +191,29 @@ class FolderWatch:
             self._synced(result)
 
     def _sync_if_news(self, kb: KnowledgeBase, hints: tuple[Hint, ...]) -> SyncResult | None:
-        if hints and not any(self._is_news(kb, change, path) for change, path in hints):
+        # Of files that come back, the index knows the content; that they are back is news.
+        asked_for = not hints or self._is_unavailable(kb)
+        if not asked_for and not any(self._is_news(kb, change, path) for change, path in hints):
             return None
         try:
-            return self._sync.sync(kb, attended=True)
-        except FolderMissingError:
+            result = self._sync.sync(kb, attended=True)
+        except FolderMissingError as error:
+            self._tell_missing(kb, str(error))
             return None
+        if self._missing.pop(kb.name, None):
+            _log.info("the files of the knowledge base %r are back", kb.name)
+        return result
+
+    def _is_unavailable(self, kb: KnowledgeBase) -> bool:
+        """Whether this or another process has found its files missing."""
+        marked = (each.unavailable for each in self._storage.kbs() if each.name == kb.name)
+        return kb.name in self._missing or any(marked)
+
+    def _tell_missing(self, kb: KnowledgeBase, reason: str) -> None:
+        """Log once that files cannot be reached; they are looked for whenever something comes."""
+        if self._missing.get(kb.name) != reason:
+            self._missing[kb.name] = reason
+            _log.warning("%s", reason)
 
     def _is_news(self, kb: KnowledgeBase, change: Change, path: str) -> bool:
         """Whether there is something about a path that the index does not know."""
@@ -174,6 +229,21 @@ class FolderWatch:
             return known is not None
         except UnreadableFileError:
             return True
+
+
+def _check_watched(told: Iterable[Iterable[Hint]]) -> None:
+    """Raise what keeps the system from watching folders that have just come.
+
+    Where its watches run out, a folder that comes later is silently not watched; one more look
+    at it fails as the first look at all of them would have.
+    """
+    added = (path for hints in told for change, path in hints if change is Change.added)
+    if came := [path for path in added if is_folder(path)]:
+        at_once = threading.Event()
+        at_once.set()
+        with suppress(FileNotFoundError, PermissionError):
+            for _ in watch(*came, stop_event=at_once, step=1, force_polling=False):
+                break
 
 
 async def _set_when_cancelled(event: trio.Event) -> None:

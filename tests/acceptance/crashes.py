@@ -34,7 +34,8 @@ from pyrite.knowledge.service import KBService
 from pyrite.storage.sqlite.connection import Connections
 from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.entry_files import Draft, Edit
-from pyrite.vault.files import PreparedFile, read_file
+from pyrite.vault.files import read_file
+from pyrite.vault.prepared_file import PreparedFile
 from pyrite.vault.scan import scan
 from pyrite.vault.sync import FolderSync
 from tests.fakes.encoder import FakeEncoder, embedding_of, texts_of

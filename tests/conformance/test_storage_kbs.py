@@ -45,6 +45,23 @@ def test_registering_one_is_told_once(storage: Storage) -> None:
     assert (event.revision, event.detail) == (0, {})
 
 
+def test_whether_its_files_can_be_reached_is_kept_until_it_is_registered_anew(
+    storage: Storage,
+) -> None:
+    def states() -> list[tuple[str, int | None, str | None]]:
+        return [(kb.name, kb.device, kb.unavailable) for kb in storage.kbs()]
+
+    storage.set_availability("kb", device=2049, unavailable="all files are gone")
+    assert states() == [("kb", 2049, "all files are gone"), ("other", None, None)]
+    storage.set_availability("kb", device=2050, unavailable=None)
+    assert states() == [("kb", 2050, None), ("other", None, None)]
+
+    storage.set_availability("nowhere", device=1, unavailable="x")
+    storage.remove_kb("kb", now=1.0)
+    storage.add_kb("kb", "/folder/kb", now=2.0)
+    assert states() == [("kb", None, None), ("other", None, None)]
+
+
 def test_removing_one_takes_all_that_is_its_own(storage: Storage, worker: Worker) -> None:
     write(storage, "kb", "embedded")
     write(storage, "other", "embedded too")

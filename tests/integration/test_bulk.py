@@ -12,7 +12,7 @@ from pyrite.knowledge.bulk import BulkStatus
 from pyrite.knowledge.service import KBService
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.vault.entry_files import Draft
-from pyrite.vault.files import PreparedFile
+from pyrite.vault.prepared_file import PreparedFile
 from tests.integration.hands import KB, Product
 
 
@@ -94,7 +94,7 @@ def test_why_is_told_without_a_path(product: Product, monkeypatch: pytest.Monkey
     assert "No space left" in creation.error.public
 
 
-def test_a_transaction_that_fails_leaves_files_that_a_sync_finds(
+def test_a_transaction_that_fails_leaves_no_file(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def upsert(*args: object, **more: object) -> list[int]:
@@ -105,7 +105,9 @@ def test_a_transaction_that_fails_leaves_files_that_a_sync_finds(
         with pytest.raises(RuntimeError):
             product.kbs.create_entries(KB, drafts(3))
     assert product.kbs.list_entries() == []
-    assert len(product.folders.sync(product.kb).created) == 3
+    assert [path for path in product.folder.rglob("*") if path.is_file()] == []
+    created = product.kbs.create_entries(KB, drafts(3))
+    assert {creation.status for creation in created} == {BulkStatus.CREATED}
 
 
 def test_there_has_to_be_a_knowledge_base(product: Product) -> None:

@@ -257,7 +257,7 @@ def test_knowledge_bases_as_json(shell: Shell) -> None:
     (listed,) = shell.ok("kb", "list", "--json").json["kbs"]
     assert listed.pop("added_at") > 0
     numbers = dict.fromkeys(("entries", "embedded", "pending", "failed"), 0)
-    assert listed == {**added, **numbers, "coverage": 1.0}
+    assert listed == {**added, **numbers, "coverage": 1.0, "unavailable": None}
     assert shell.ok("kb", "remove", "notes", "--json").json == added
 
 
@@ -576,6 +576,31 @@ def test_files_that_cannot_be_read_are_named_and_exit_code_1(notes: Shell) -> No
     assert (ran.code, ran.err) == (1, "")
     problems = ran.json["kbs"][0]["problems"]
     assert [(each["path"], each["line"]) for each in problems] == [("bad.md", 2), ("worse.md", 2)]
+
+
+def test_files_that_are_gone_all_at_once_are_kept_unless_somebody_says_they_were_deleted(
+    notes: Shell,
+) -> None:
+    notes.file("a.md", "a")
+    notes.ok("index", "sync")
+    (notes.folder / "a.md").unlink()
+    ran = notes("index", "sync")
+    assert (ran.code, ran.out) == (1, "")
+    assert "'notes' is unavailable: its only file is gone" in ran.err
+    assert "`pyrite index sync --kb notes --accept-deletions`" in ran.err
+    assert "its only file is gone" in notes("index", "sync", "--json").json["errors"][0]
+    listed = notes.ok("kb", "list")
+    assert listed.out.startswith("notes\t1\t")
+    assert "notes is unavailable: its only file is gone. `pyrite index sync --kb no" in listed.err
+    (known,) = notes.ok("kb", "list", "--json").json["kbs"]
+    assert known["unavailable"] == "its only file is gone"
+    assert "is unavailable" in notes.refused("create", "--no-embed", "--title", "B")
+    assert "goes with --kb" in notes.refused("index", "sync", "--accept-deletions", code=2)
+    accepted = notes.ok("index", "sync", "--kb", "notes", "--accept-deletions")
+    assert accepted.out == "notes: 1 deleted\n"
+    notes.ok("create", "--no-embed", "--title", "B")
+    notes.ok("delete", "b")
+    notes.ok("index", "sync")
 
 
 def test_a_folder_that_is_gone_does_not_keep_others_from_being_synced(

@@ -12,6 +12,7 @@ from actors.lifecycle import RetryPolicy
 from pyrite.config.settings import Settings
 from pyrite.embedding.process import identity
 from pyrite.encoders.local.model_files import DEFAULT_MODEL
+from pyrite.errors import FilesMissingError
 from pyrite.services import doctor
 from pyrite.services.doctor import Finding, Level, examine
 from pyrite.storage.protocol import ClaimRequest
@@ -242,6 +243,26 @@ def test_a_folder_that_is_gone_is_an_error(product: Product) -> None:
     found = about(product, f"folder of {KB}", Level.ERROR)
     assert "is not there" in found.text
     assert f"`pyrite kb remove {KB}`" in found.action
+
+
+def test_files_that_are_gone_all_at_once_are_an_error_until_a_sync_finds_them(
+    product: Product,
+) -> None:
+    path = product.write("a.md")
+    product.folders.sync(product.kb)
+    raw = path.read_bytes()
+    path.unlink()
+    for _ in range(2):
+        found = about(product, f"folder of {KB}", Level.ERROR)
+        assert "'notes' is unavailable: its only file is gone" in found.text
+        assert "--accept-deletions" in found.action
+        with pytest.raises(FilesMissingError):
+            product.folders.sync(product.kb)
+    path.write_bytes(raw)
+    found = about(product, f"folder of {KB}", Level.WARNING)
+    assert "the files are back, and writes still refused" in found.text
+    product.folders.sync(product.kb)
+    about(product, f"folder of {KB}", Level.OK)
 
 
 def test_files_changed_since_the_last_sync_are_a_warning(product: Product) -> None:

@@ -82,7 +82,7 @@ def act(product: Product, step: Step) -> None:
             path.unlink(missing_ok=True)
         case "sync":
             for each in product.kbs.kbs():
-                product.folders.sync(each)
+                product.folders.sync(each, accept_deletions=True)
         case "embed":
             product.drain()
         case "embed one":
@@ -97,7 +97,7 @@ def act(product: Product, step: Step) -> None:
 def finished(product: Product) -> list[tuple[object, ...]]:
     """All passages with their vectors, once everything is read and embedded."""
     for each in product.kbs.kbs():
-        product.folders.sync(each)
+        product.folders.sync(each, accept_deletions=True)
     assert product.drain().failed == 0
     counts = product.storage.counts()
     assert counts.done == counts.total

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from actors.lifecycle import Status
-from pyrite.errors import NotFoundError
+from pyrite.errors import FilesMissingError, FolderMissingError, NotFoundError
+from pyrite.vault import comparison, paths
 from pyrite.vault import sync as sync_module
 from pyrite.vault.entry_files import Draft, Edit
 from pyrite.vault.files import ReadFile, read_file
@@ -368,6 +369,197 @@ def test_of_two_files_with_one_id_one_is_reported(product: Product) -> None:
 # What must not be taken for deleted
 
 
+def fill(product: Product, number: int) -> None:
+    for each in range(number):
+        product.write(f"{each}.md", f"text {each}")
+    sync(product)
+
+
+def lose(product: Product, *numbers: int) -> dict[str, bytes]:
+    """Take files away; returns what :func:`bring_back` needs."""
+    paths = [product.folder / f"{number}.md" for number in numbers]
+    lost = {path.name: path.read_bytes() for path in paths}
+    for path in paths:
+        path.unlink()
+    return lost
+
+
+def bring_back(product: Product, lost: dict[str, bytes]) -> None:
+    for name, raw in lost.items():
+        product.write(name, raw)
+
+
+@pytest.mark.parametrize(
+    ("known", "lost", "reason"),
+    [
+        (1, 1, "its only file is gone"),
+        (2, 2, "all of its 2 files are gone"),
+        (2, 1, None),
+        (19, 18, None),
+        (20, 18, None),
+        (20, 19, "19 of its 20 files are gone"),
+        (30, 30, "all of its 30 files are gone"),
+    ],
+)
+def test_files_that_are_gone_all_at_once_are_kept_until_they_are_back(
+    product: Product, known: int, lost: int, reason: str | None
+) -> None:
+    fill(product, known)
+    taken = lose(product, *range(lost))
+    if reason is None:
+        assert len(sync(product).deleted) == lost
+        return
+    for act in (sync, lambda p: p.folders.check(p.kb), sync):
+        with pytest.raises(FilesMissingError, match=f"'notes' is unavailable: {reason}") as caught:
+            act(product)
+    assert "`pyrite index sync --kb notes --accept-deletions`" in str(caught.value)
+    assert str(product.folder) not in caught.value.public
+    assert product.kbs.unavailable(product.kbs.kb(KB)) == reason
+    assert len(product.ids()) == known
+    bring_back(product, taken)
+    watcher = product.open()
+    assert outcome(sync(product)) == {"unchanged": known}
+    assert watcher.changed()
+    assert product.kbs.unavailable(product.kbs.kb(KB)) is None
+
+
+def test_files_that_are_gone_all_at_once_are_deleted_once_that_is_accepted(
+    product: Product,
+) -> None:
+    fill(product, 25)
+    lose(product, *range(25))
+    with pytest.raises(FilesMissingError):
+        sync(product)
+    result = product.folders.sync(product.kb, accept_deletions=True)
+    assert len(result.deleted) == 25
+    assert product.ids() == []
+    assert product.kbs.kb(KB).unavailable is None
+    product.kbs.create_entry(KB, Draft("New"))
+
+
+def test_it_stays_unavailable_until_every_file_is_back(product: Product) -> None:
+    fill(product, 30)
+    taken = lose(product, *range(30))
+    with pytest.raises(FilesMissingError):
+        sync(product)
+    (name, raw) = taken.popitem()
+    bring_back(product, taken)
+    with pytest.raises(FilesMissingError, match="unavailable: 1 of its 30 files is gone"):
+        sync(product)
+    assert len(product.ids()) == 30
+    # Under another name it is back as well.
+    product.write("renamed.md", raw)
+    assert outcome(sync(product)) == {
+        "renamed": [(name.removesuffix(".md"), "renamed")],
+        "unchanged": 29,
+    }
+
+
+def test_while_it_is_unavailable_it_is_searched_and_not_written(product: Product) -> None:
+    fill(product, 2)
+    lose(product, 0, 1)
+    with pytest.raises(FilesMissingError):
+        sync(product)
+    for write in (
+        lambda: product.kbs.create_entry(KB, Draft("New")),
+        lambda: product.kbs.create_entries(KB, [Draft("New")]),
+        lambda: product.kbs.update_entry(KB, "0", Edit(body="new")),
+        lambda: product.kbs.delete_entry(KB, "0"),
+    ):
+        with pytest.raises(FilesMissingError, match="is unavailable: all of its 2 files are gone"):
+            write()
+    assert list(product.folder.iterdir()) == []
+    assert product.kbs.get_entry(KB, "0").entry.body == "text 0"
+
+
+def test_the_only_entry_can_be_deleted_by_name(product: Product) -> None:
+    fill(product, 1)
+    product.kbs.delete_entry(KB, "0")
+    assert outcome(sync(product)) == {}
+
+
+def test_all_files_may_be_renamed_at_once(product: Product) -> None:
+    fill(product, 30)
+    (product.folder / "sub").mkdir()
+    for each in range(30):
+        (product.folder / f"{each}.md").rename(product.folder / f"sub/{each}.md")
+    assert len(sync(product).renamed) == 30
+
+
+def on_another_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every folder say from now on that its disk is another one."""
+    real = paths.folder_status
+
+    def elsewhere(root: Path) -> os.stat_result | None:
+        status = real(root)
+        if status is None:
+            return None
+        return os.stat_result((*status[:2], status.st_dev + 1, *status[3:10]))
+
+    for module in (comparison, sync_module):
+        monkeypatch.setattr(module, "folder_status", elsewhere)
+
+
+def test_a_file_that_is_gone_from_another_disk_is_kept(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(product, 4)
+    # An older copy, as it may lie where the disk is to be mounted.
+    taken = lose(product, *range(4))
+    del taken["3.md"]
+    bring_back(product, taken)
+    on_another_disk(monkeypatch)
+    reason = "1 of its 4 files is gone, and its folder is on another disk than before"
+    with pytest.raises(FilesMissingError, match=reason):
+        sync(product)
+    assert len(product.ids()) == 4
+    product.write("3.md", "text 3")
+    assert outcome(sync(product)) == {"unchanged": 4}
+    # It is that disk from now on.
+    lose(product, 2)
+    assert outcome(sync(product)) == {"deleted": ["2"], "unchanged": 3}
+
+
+def test_the_same_disk_by_another_number_is_the_same(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(product, 4)
+    lose(product, 3)
+    on_another_disk(monkeypatch)
+    assert outcome(sync(product)) == {"deleted": ["3"], "unchanged": 3}
+
+
+def test_a_disk_that_goes_while_it_is_read_deletes_nothing(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(product, 4)
+    lose(product, 3)
+    real = sync_module.folder_status
+    monkeypatch.setattr(sync_module, "folder_status", lambda _: None)
+    assert sync(product).deleted == []
+    monkeypatch.setattr(sync_module, "folder_status", real)
+    assert sync(product).deleted == ["3"]
+
+
+def test_a_folder_that_cannot_be_asked_for_is_not_there(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(product, 1)
+    real = Path.stat
+
+    def stale(path: Path, **options: bool) -> os.stat_result:
+        if path == product.folder:
+            raise OSError(116, "Stale file handle")
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stale)
+    with pytest.raises(FolderMissingError, match="is not there"):
+        sync(product)
+    with pytest.raises(FolderMissingError, match="is not there"):
+        product.kbs.create_entry(KB, Draft("New"))
+    assert product.kbs.unavailable(product.kb) == "its folder is not there"
+
+
 def test_a_folder_that_is_gone_deletes_nothing(product: Product) -> None:
     product.write("a.md")
     sync(product)
@@ -493,14 +685,15 @@ def test_a_file_that_goes_while_it_is_looked_at_is_no_problem(
 def test_a_file_that_comes_back_before_it_is_deleted_is_kept(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    product.write("a.md", "a")
+    for name in ("a", "keep"):
+        product.write(f"{name}.md", name)
     sync(product)
     (product.folder / "a.md").unlink()
     product.write("b.md", "b")
     after_reading(monkeypatch, lambda _: product.write("a.md", "a"))
     result = sync(product)
     assert result.deleted == []
-    assert product.ids() == ["a", "b"]
+    assert product.ids() == ["a", "b", "keep"]
 
 
 def test_a_file_that_comes_while_syncing_is_found_next_time(

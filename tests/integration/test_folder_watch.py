@@ -9,16 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
 import trio
 import trio.lowlevel
 from watchfiles import Change, awatch
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from actors.lifecycle import Status
+from pyrite.errors import FilesMissingError
 from pyrite.server.process import ServerProcess
 from pyrite.storage.records import BULK, INTERACTIVE
 from pyrite.vault import watch as watch_module
@@ -187,6 +190,7 @@ async def test_a_knowledge_base_registered_meanwhile_is_followed(
         # Another folder in its place is followed as well.
         more.rename(tmp_path / "away")
         shutil.copytree(product.folder, more)
+        (more / "old.md").write_text("old")
         await watch.until("first")
         (more / "new.md").write_text("new")
         await watch.until("new")
@@ -203,20 +207,160 @@ async def test_one_of_several_can_be_followed_alone(product: Product, tmp_path: 
     assert product.storage.files("more") == {}
 
 
-async def test_where_the_system_cannot_tell_folders_are_read(
-    product: Product, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def limited(*paths: str, force_polling: bool, **given: object) -> object:
-        if not force_polling:
-            raise OSError(28, "No space left on device")
-        return awatch(*paths, force_polling=True, **given)  # type: ignore[arg-type]
+def failing_at_once(error: Exception) -> Callable[..., AsyncGenerator[set[tuple[Change, str]]]]:
+    """The system's watch, as it fails when it is begun: once the first hints are asked for."""
 
-    monkeypatch.setattr(watch_module, "awatch", limited)
+    async def failing(*paths: str, force_polling: bool, ignore_permission_denied: bool, **given):
+        if not (force_polling or ignore_permission_denied):
+            raise error
+        async for batch in awatch(*paths, force_polling=True, **given):
+            yield batch
+
+    return failing
+
+
+def failing_later(error: Exception) -> Callable[..., AsyncGenerator[set[tuple[Change, str]]]]:
+    """The system's watch, as it fails while it runs: in a thread that a task group waits for."""
+    failures = count()
+
+    async def failing(*paths: str, force_polling: bool, **given):
+        if not force_polling and not next(failures):
+            async with trio.open_nursery():
+                await trio.lowlevel.checkpoint()
+                raise error
+        async for batch in awatch(*paths, force_polling=True, **given):
+            yield batch
+
+    return failing
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        failing_at_once(OSError('OS file watch limit reached. about ["/a/b"]')),
+        failing_at_once(WatchfilesRustInternalError("Error creating recommended watcher")),
+        failing_at_once(PermissionError('Permission denied (os error 13) about ["/a/b"]')),
+        failing_later(WatchfilesRustInternalError("error in underlying watcher")),
+    ],
+    ids=["no watches left", "no instances left", "a closed folder", "later"],
+)
+async def test_where_the_system_cannot_tell_folders_are_read(
+    product: Product,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failing: object,
+) -> None:
+    monkeypatch.setattr(watch_module, "awatch", failing)
     monkeypatch.setattr(watch_module, "_READ_MS", 10)
     async with following(product) as watch:
         product.write("a.md")
         await watch.until("a")
     assert "fs.inotify.max_user_watches" in caplog.text
+
+
+async def test_a_new_folder_that_the_system_cannot_watch_is_read(
+    product: Product, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked_at: list[str] = []
+
+    def limited(*paths: str, **_: object) -> Iterator[set[tuple[Change, str]]]:
+        looked_at.extend(paths)
+        raise OSError('OS file watch limit reached. about ["/a/b"]')
+        yield set()
+
+    monkeypatch.setattr(watch_module, "watch", limited)
+    monkeypatch.setattr(watch_module, "_READ_MS", 10)
+    async with following(product) as watch:
+        assert looked_at == []
+        product.write("sub/a.md")
+        await watch.until("sub/a")
+        product.write("sub/b.md")
+        await watch.until("sub/b")
+    assert looked_at == [str(product.folder / "sub")]
+    assert "watch limit reached" in caplog.text
+
+
+async def test_a_folder_that_goes_as_it_is_to_be_watched_is_followed_when_it_is_back(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "_LOOK_S", 0.01)
+    gone = iter([True, True, False])
+
+    async def missing(*paths: str, **given):
+        if next(gone, False):
+            raise FileNotFoundError("No such file or directory (os error 2)")
+        async for batch in awatch(*paths, **given):
+            yield batch
+
+    monkeypatch.setattr(watch_module, "awatch", missing)
+    async with following(product) as watch:
+        product.write("a.md")
+        await watch.until("a")
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what threads do, of which nobody is told."""
+    while not condition():  # noqa: ASYNC110 - what it waits for happens in other threads
+        await trio.sleep(0.01)
+
+
+async def test_a_folder_that_is_emptied_is_kept_and_followed_when_its_files_are_back(
+    product: Product, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pyrite.folders")
+    async with following(product) as watch:
+        product.write("a.md", "a")
+        await watch.until("a")
+        away = tmp_path / "away"
+        away.mkdir()
+        for name in ("a.md", "first.md"):
+            (product.folder / name).rename(away / name)
+        await until(lambda: product.kbs.kb(KB).unavailable)
+        assert product.ids() == ["a", "first"]
+        for name in ("first.md", "a.md"):
+            (away / name).rename(product.folder / name)
+        await until(lambda: not product.kbs.kb(KB).unavailable)
+        product.write("b.md", "b")
+        await watch.until("b")
+    (warning, *_) = (each for each in caplog.messages if "is unavailable" in each)
+    assert "files are gone" in warning
+    assert "the files of the knowledge base 'notes' are back" in caplog.messages
+
+
+async def test_that_files_are_back_is_news_whoever_found_them_missing(product: Product) -> None:
+    path = product.write("a.md", "a")
+    product.folders.sync(product.kb)
+    path.unlink()
+    with pytest.raises(FilesMissingError):
+        product.folders.sync(product.kb)
+    product.write("a.md", "a")
+    watch = Following(product).watch
+    hints = ((Change.added, str(path)),)
+    assert watch._sync_if_news(product.kb, hints) is not None
+    assert product.kbs.kb(KB).unavailable is None
+    assert watch._sync_if_news(product.kb, hints) is None
+
+
+async def test_an_unmounted_folder_is_kept_and_said_once(
+    product: Product,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "pyrite.folders")
+    monkeypatch.setattr(watch_module, "_LOOK_S", 0.01)
+    async with following(product) as watch:
+        product.write("a.md", "a")
+        await watch.until("a")
+        product.folder.rename(tmp_path / "away")
+        await until(lambda: caplog.messages)
+        product.folder.mkdir()
+        await until(lambda: product.kbs.kb(KB).unavailable)
+        product.folder.rmdir()
+        (tmp_path / "away").rename(product.folder)
+        await until(lambda: not product.kbs.kb(KB).unavailable)
+        assert product.ids() == ["a", "first"]
+    assert caplog.messages.count(f"the folder {product.folder} is not there") in {1, 2}
 
 
 async def test_the_server_embeds_what_an_editor_saves(product: Product) -> None:

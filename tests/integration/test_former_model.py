@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from pyrite.search.freshness import Outcome, wait
+from pyrite.search.freshness import Outcome
 from pyrite.search.service import SearchService
+from pyrite.search.waiting import wait
 from pyrite.server.metrics import Metrics, Scrape
 from pyrite.storage.records import QueueCounts
 from pyrite.vault.entry_files import Draft
@@ -70,5 +72,6 @@ def test_whoever_waits_for_it_waits_on(changed: Product) -> None:
     revision = changed.entry("a").revision
     search = SearchService(changed.storage, Words("another"), changed.settings)
 
-    outcome = wait(changed.storage, lambda: search.model_id, revision, timeout_s=0.0).outcome
+    look = partial(search.revision_status, revision)
+    outcome = wait(changed.storage, look, revision, timeout_s=0.0).outcome
     assert outcome is Outcome.TIMED_OUT

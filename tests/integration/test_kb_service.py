@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,10 +23,12 @@ from pyrite.errors import (
 )
 from pyrite.knowledge.service import KBService
 from pyrite.storage.records import Filters
+from pyrite.storage.sqlite.connection import Connections
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
-from pyrite.vault import files
+from pyrite.vault import prepared_file
 from pyrite.vault.entry_files import Draft, Edit
-from pyrite.vault.files import PreparedFile
+from pyrite.vault.prepared_file import PreparedFile
 from tests.integration.hands import KB, Product, set_back
 
 # Creating
@@ -297,7 +299,7 @@ def edits_meanwhile(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], times: int
 ) -> None:
     """Have an editor change the file just before Pyrite's own edit would take its place."""
-    real, left = files.prepare, [times]
+    real, left = prepared_file.prepare, [times]
 
     def prepare(path: Path, *arguments: object, **options: object) -> PreparedFile:
         prepared = real(path, *arguments, **options)  # type: ignore[arg-type]
@@ -460,16 +462,15 @@ def test_a_refused_replacement_leaves_all_as_it_was(
     path = product.kbs.create_entry(KB, Draft("A")).path
     before, raw = product.entry("a"), path.read_bytes()
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", refuse)
-        patch.setattr(Path, "unlink", refuse)
+        patch.setattr(os, "unlink", refuse)
         with pytest.raises(WriteError, match=r"a\.md cannot be written: Permission denied"):
             product.kbs.delete_entry(KB, "a")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", refuse)
+        patch.setattr(os, "replace", refuse)
         with pytest.raises(WriteError, match=r"a\.md cannot be written: Permission denied"):
             product.kbs.update_entry(KB, "a", Edit(body="new"))
     assert (product.entry("a"), path.read_bytes()) == (before, raw)
@@ -664,3 +665,106 @@ def test_entries_are_listed_by_knowledge_base_day_and_field(product: Product) ->
     for filters in ({"since": "2031"}, {"until": ""}, {"fields": {"title": "A"}}):
         with pytest.raises(InvalidQueryError):
             listed(**filters)
+
+
+# A write that is refused, and one whose folder is taken away
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """A database that refuses every transaction as it is to be committed."""
+
+    def refuse(_: Connections, connection: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connections, "commit", refuse)
+        yield patch
+
+
+def test_a_refused_creation_leaves_no_file(product: Product, refusing: pytest.MonkeyPatch) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        product.kbs.create_entry(KB, Draft("A", body="text"))
+    assert list(product.folder.iterdir()) == []
+    refusing.undo()
+    product.kbs.create_entry(KB, Draft("A", body="text"))
+    assert product.entry("a").entry.body.strip() == "text"
+
+
+def test_a_refused_edit_leaves_the_file_as_it_was(
+    product: Product, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    made = product.kbs.create_entry(KB, Draft("A", body="text"))
+    before = made.path.read_bytes()
+    refusing = request.getfixturevalue("refusing")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        product.kbs.update_entry(KB, "a", Edit(body="new"), expected_revision=made.revision)
+    assert made.path.read_bytes() == before
+    assert list(product.folder.iterdir()) == [made.path]
+    refusing.undo()
+    product.kbs.update_entry(KB, "a", Edit(body="new"), expected_revision=made.revision)
+    assert product.entry("a").entry.body.strip() == "new"
+
+
+def test_what_another_has_written_since_is_not_taken_back(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = product.kbs.create_entry(KB, Draft("A", body="text"))
+
+    def refuse(_: Connections, connection: sqlite3.Connection) -> None:
+        made.path.unlink()
+        made.path.write_text("by hand")
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connections, "commit", refuse)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            product.kbs.update_entry(KB, "a", Edit(body="new"))
+    assert made.path.read_text() == "by hand"
+    assert list(product.folder.iterdir()) == [made.path]
+
+
+@pytest.mark.parametrize("step", ["prepared", "named"])
+@pytest.mark.parametrize("write", ["create", "update", "bulk"])
+def test_a_folder_swapped_for_a_link_takes_no_file_outside(
+    product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str, step: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    product.kbs.create_entry(KB, Draft("Old", id="sub/old", body="old"))
+    sub = product.folder / "sub"
+    swapped: list[bool] = []
+
+    def swap() -> None:
+        if not swapped:
+            swapped.append(True)
+            sub.rename(product.folder / "away")
+            sub.symlink_to(outside)
+
+    def before(method: str) -> None:
+        original = getattr(PreparedFile, method)
+
+        def swapping(*given: object, **options: object) -> object:
+            swap()
+            return original(*given, **options)
+
+        monkeypatch.setattr(PreparedFile, method, swapping)
+
+    # As soon as the path was checked; and after the last look, as the file gets its name.
+    for method in ("__init__",) if step == "prepared" else ("_link", "_rename"):
+        before(method)
+    created = Draft("New", id="sub/new")
+    if write == "update":
+        act = lambda: product.kbs.update_entry(KB, "sub/old", Edit(body="new"))  # noqa: E731
+    elif write == "create":
+        act = lambda: product.kbs.create_entry(KB, created)  # noqa: E731
+    else:
+        act = lambda: product.kbs.create_entries(KB, [created])  # noqa: E731
+    if step == "prepared" and write != "bulk":
+        with pytest.raises(WriteError, match="cannot be written"):
+            act()
+    else:
+        act()
+    assert swapped
+    assert list(outside.iterdir()) == []
+    assert not list((product.folder / "away").glob(".*"))

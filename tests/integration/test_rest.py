@@ -13,7 +13,9 @@ import pytest
 import trio
 
 from pyrite.auth.tokens import Tier
+from pyrite.errors import FilesMissingError
 from pyrite.server.app import create_app
+from pyrite.storage.sqlite.connection import Connections
 from pyrite.storage.sqlite.driver import sqlite3
 from tests.fakes.node import FakeNode
 
@@ -609,11 +611,41 @@ async def test_a_database_that_cannot_be_used_now_is_no_bug(
     assert "disk is full" in caplog.text
 
 
+async def test_a_creation_that_the_database_refused_can_be_tried_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connections, "commit", busy)
+        refused = await client("POST", "/api/kbs/notes/entries", json={"title": "x"})
+    assert (refused.status, refused.headers["retry-after"]) == (503, "10")
+    again = await client("POST", "/api/kbs/notes/entries", json={"title": "x"})
+    assert again.status == 201
+
+
 async def test_a_folder_that_is_away_is_not_a_missing_knowledge_base(client: Client) -> None:
     (client.node.home.parent / "notes").rmdir()
     away = await client("POST", "/api/kbs/notes/entries", json={"title": "x"})
     assert (away.status, away.headers["retry-after"]) == (503, "10")
     assert away.problem == "the folder of the knowledge base 'notes' is not there"
+
+
+async def test_a_knowledge_base_whose_files_are_gone_is_unavailable(
+    client: Client,
+) -> None:
+    await client("POST", "/api/kbs/notes/entries", json={"title": "x"})
+    assert (await client("GET", "/api/kbs/notes")).json["unavailable"] is None
+    (client.node.home.parent / "notes" / "x.md").unlink()
+    with pytest.raises(FilesMissingError):
+        client.node.sync.sync(client.node.kbs.kb("notes"))
+    (listed,) = (await client("GET", "/api/kbs")).json["kbs"]
+    assert (listed["entries"], listed["unavailable"]) == (1, "its only file is gone")
+    refused = await client("POST", "/api/kbs/notes/entries", json={"title": "y"})
+    assert (refused.status, refused.headers["retry-after"]) == (503, "10")
+    assert refused.problem.startswith("the knowledge base 'notes' is unavailable: its only file")
+    assert (await client("GET", "/api/kbs/notes/entries/x")).status == 200
 
 
 async def test_the_app_waits_for_its_node(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_rename_and_a_move_encode_nothing(long: Product) -> None:
     assert long.ids() == ["renamed"]
     assert drained(long) == 0
     (long.folder / "renamed.md").rename(other / "moved.md")
-    long.folders.sync(long.kb)
+    long.folders.sync(long.kb, accept_deletions=True)
     long.folders.sync(long.kbs.kb("other"))
     assert long.ids() == []
     assert drained(long) == 0

@@ -11,6 +11,7 @@ import click
 
 from pyrite.cli.context import App, json_option, kb_option
 from pyrite.cli.output import entries, note, note_skipped, print_json_line, say
+from pyrite.errors import FolderMissingError
 
 if TYPE_CHECKING:
     from pyrite.vault.sync import SyncResult
@@ -81,7 +82,10 @@ class _Watching:
                 # Followed first, so that nothing falls in between.
                 await nursery.start(folders.run)
                 for kb in app.kbs.kbs() if self.kb is None else [app.kbs.kb(self.kb)]:
-                    self._show(await trio.to_thread.run_sync(app.sync.sync, kb))
+                    try:
+                        self._show(await trio.to_thread.run_sync(app.sync.sync, kb))
+                    except FolderMissingError as error:
+                        note(f"pyrite: {error}")
                 nursery.start_soon(self._embed)
                 note("following the folders; Ctrl-C stops")
                 ended_by = await anext(signals)

@@ -46,20 +46,34 @@ index.add_command(folders.watch)
 @index.command()
 @kb_option("Only this knowledge base.")
 @click.option("--full", is_flag=True, help="Read every file, even those whose date has not moved.")
+@click.option(
+    "--accept-deletions",
+    is_flag=True,
+    help="Files that are gone were deleted, even all of them; with --kb.",
+)
 @json_option()
 @click.pass_context
-def sync(ctx: click.Context, *, kb: str | None, full: bool, as_json: bool) -> None:
+def sync(
+    ctx: click.Context, *, kb: str | None, full: bool, accept_deletions: bool, as_json: bool
+) -> None:
     """Bring the index in step with the folders: new, changed, renamed and deleted files.
 
     A file that cannot be read is named with its line and reason, and skipped; what the index
     knew of it stays. Then the exit code is 1.
 
+    If all files of a knowledge base are gone at once, or nearly all of many, a disk may not be
+    mounted: nothing is deleted, writes are refused, and the exit code is 1, until the files are
+    back or --accept-deletions says that they were deleted.
+
     \b
     Examples:
       pyrite index sync
       pyrite index sync --kb notes --json
+      pyrite index sync --kb notes --accept-deletions
     """
     app: App = ctx.obj
+    if accept_deletions and kb is None:
+        raise click.UsageError("--accept-deletions goes with --kb: say whose files were deleted.")
     kbs = app.kbs.kbs() if kb is None else [app.kbs.kb(kb)]
     if not kbs:
         note("There is no knowledge base yet. `pyrite kb add NAME FOLDER` registers one.")
@@ -67,7 +81,7 @@ def sync(ctx: click.Context, *, kb: str | None, full: bool, as_json: bool) -> No
     missing: list[NotFoundError] = []
     for each in kbs:
         try:
-            results.append(_sync(app, each, full=full, quiet=as_json))
+            results.append(_sync(app, each, full=full, accept=accept_deletions, quiet=as_json))
         except NotFoundError as error:
             if kb is not None:
                 raise
@@ -90,11 +104,11 @@ def sync(ctx: click.Context, *, kb: str | None, full: bool, as_json: bool) -> No
         ctx.exit(1)
 
 
-def _sync(app: App, kb: KnowledgeBase, *, full: bool, quiet: bool) -> SyncResult:
+def _sync(app: App, kb: KnowledgeBase, *, full: bool, accept: bool, quiet: bool) -> SyncResult:
     from pyrite.cli.progress import counting  # noqa: PLC0415
 
     with counting(f"reading {kb.name}", quiet=quiet) as progress:
-        result = app.sync.sync(kb, full=full, progress=progress)
+        result = app.sync.sync(kb, full=full, accept_deletions=accept, progress=progress)
     if not quiet:
         say(f"{kb.name}: {_sync_words(result)}")
         note_skipped(result.problems)

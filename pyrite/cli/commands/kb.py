@@ -60,9 +60,11 @@ def list_kbs(app: App, *, as_json: bool) -> None:
     if as_json:
         from pyrite.api import kbs  # noqa: PLC0415
 
-        print_json(kbs.KBs(kbs=[kbs.kb(each, app.embedding, local=True) for each in known]))
+        print_json(
+            kbs.KBs(kbs=[kbs.kb(each, app.kbs, app.embedding, local=True) for each in known])
+        )
         return
-    rows = [(each, app.embedding.counts(each.name)) for each in known]
+    rows = [(each, app.embedding.counts(each.name), app.kbs.unavailable(each)) for each in known]
     if not rows:
         note("There is no knowledge base yet. `pyrite kb add NAME FOLDER` registers one.")
         return
@@ -70,9 +72,15 @@ def list_kbs(app: App, *, as_json: bool) -> None:
         ("name", "entries", "embedded", "pending", "failed", "folder"),
         [
             (kb.name, f"{c.total}", f"{c.done}", f"{c.unfinished}", f"{c.failed}", kb.path)
-            for kb, c in rows
+            for kb, c, _ in rows
         ],
     )
+    for each, _, unavailable in rows:
+        if unavailable is not None:
+            note(
+                f"{each.name} is unavailable: {unavailable}. `pyrite index sync --kb {each.name}` "
+                "looks again, and says what to do."
+            )
 
 
 @kb.command()

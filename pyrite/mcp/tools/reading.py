@@ -31,7 +31,10 @@ class Reading:
         def run() -> kbs.KBs:
             known = executor.kbs.kbs()
             return kbs.KBs(
-                kbs=[kbs.kb(each, executor.embedding, local=executor.local) for each in known]
+                kbs=[
+                    kbs.kb(each, executor.kbs, executor.embedding, local=executor.local)
+                    for each in known
+                ]
             )
 
         return await executor.run_sync(run)

@@ -38,7 +38,9 @@ async def list_kbs() -> Response:
     served = server()
 
     def found() -> kbs.KBs:
-        return kbs.KBs(kbs=[kbs.kb(each, served.embedding) for each in served.kbs.kbs()])
+        return kbs.KBs(
+            kbs=[kbs.kb(each, served.kbs, served.embedding) for each in served.kbs.kbs()]
+        )
 
     return reply(await served.run_sync(found))
 
@@ -56,7 +58,7 @@ async def add_kb(*, data: NewKB) -> Response:
 
     def added() -> kbs.KB:
         kb = _add(served.kbs, served.settings.home / FOLDER, data.name, data.path)
-        return kbs.kb(kb, served.embedding)
+        return kbs.kb(kb, served.kbs, served.embedding)
 
     answer = await served.run_sync(added)
     return reply(answer, HTTPStatus.CREATED, {"Location": f"/api/kbs/{quote(data.name, safe='')}"})
@@ -71,7 +73,9 @@ async def get_kb(kb: str) -> Response:
     With the number of its entries and how many of them are embedded.
     """
     served = server()
-    return reply(await served.run_sync(lambda: kbs.kb(served.kbs.kb(kb), served.embedding)))
+    return reply(
+        await served.run_sync(lambda: kbs.kb(served.kbs.kb(kb), served.kbs, served.embedding))
+    )
 
 
 @blueprint.delete("/kbs/<kb>")

@@ -123,6 +123,7 @@ class SqliteStorage:
 
     add_kb = _in(write, entry_sql.add_kb)
     kbs = _in(read, entry_sql.kbs)
+    set_availability = _in(write, entry_sql.set_availability)
     entry = _in(read, entry_sql.entry)
     entries = _in(read, entry_sql.entries)
     ids = _in(read, entry_sql.ids)

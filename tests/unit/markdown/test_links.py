@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyrite.markdown import links
+from pyrite.markdown import blocks, links
 from pyrite.markdown.links import Kind, Link, links_of
 
 PIECES = [
@@ -106,7 +106,7 @@ def test_any_text_has_links_in_order_and_within_it(text: str) -> None:
     found = links_of(text)
     lines = [link.line for link in found]
     assert lines == sorted(lines)
-    count = len(links._LINE_END.findall(text)) + 1
+    count = len(blocks.LINE_END.findall(text)) + 1
     assert all(link.target.strip() and 1 <= link.line <= count for link in found)
 
 
@@ -118,7 +118,9 @@ def test_what_need_not_be_parsed_has_the_same_links_if_it_is(text: str) -> None:
     # Within one paragraph there is no difference that a block could make.
     paragraph = "a " + plain.strip()
     parsed = [
-        link for first, last in links.text_lines(paragraph) for link in links._scan(paragraph, 1)
+        link
+        for line, text in blocks.running_text(paragraph)
+        for link in links._scan(text, line + 1)
     ]
     assert list(links_of(paragraph)) == (parsed if links._may_link(paragraph) else [])
 

@@ -11,7 +11,8 @@ import pytest
 from pyrite.errors import ConflictError, UnreadableFileError
 from pyrite.storage.records import FileStamp
 from pyrite.vault import files
-from pyrite.vault.files import prepare, read_file, remove, stamp_of, sweep, sync_folder
+from pyrite.vault.files import read_file, remove, stamp_of, sync_folder
+from pyrite.vault.prepared_file import prepare, sweep
 from pyrite.vault.scan import scan
 
 
@@ -115,18 +116,21 @@ def test_a_prepared_file_appears_at_once(tmp_path):
         assert hidden.name.startswith(".pyrite-")
         assert hidden.read_bytes() == b"one"
         stamp = prepared.create()
+        prepared.keep()
         prepared.sync_folder()
     assert stamp == stamp_of(path)
     assert list(path.parent.iterdir()) == [path]
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~current_umask()
 
     path.chmod(0o640)
-    with prepare(path, b"two", path) as prepared:
+    with prepare(path, b"two", keep_mode=True) as prepared:
         assert path.read_bytes() == b"one"
+        assert prepared.present_stamp() == stamp_of(path)
         assert prepared.replace() == stamp_of(path)
+        prepared.keep()
     assert path.read_bytes() == b"two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    remove(path)
+    remove(tmp_path, "new/folder/x.md")
     sync_folder(path.parent)
     assert list((tmp_path / "new").iterdir()) == [path.parent]
 
@@ -138,7 +142,7 @@ def current_umask():
 
 
 def test_an_unused_file_is_discarded(tmp_path):
-    with prepare(tmp_path / "x.md", b"one", tmp_path / "missing.md") as prepared:
+    with prepare(tmp_path / "x.md", b"one", keep_mode=True) as prepared:
         pass
     assert list(tmp_path.iterdir()) == []
     prepared.discard()
@@ -148,7 +152,7 @@ def test_an_unused_file_is_discarded(tmp_path):
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_file_is_never_created_over_another(tmp_path, monkeypatch, links):
-    def no_links(*_arguments):
+    def no_links(*_arguments, **_options):
         raise OSError(errno.EPERM, "Operation not permitted")
 
     if not links:
@@ -156,6 +160,7 @@ def test_a_file_is_never_created_over_another(tmp_path, monkeypatch, links):
     path = tmp_path / "x.md"
     with prepare(path, b"one") as prepared:
         assert prepared.create() == stamp_of(path)
+        prepared.keep()
     with prepare(path, b"two") as prepared, pytest.raises(ConflictError, match=r"'x\.md' exists"):
         prepared.create()
     path.unlink()
@@ -177,7 +182,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch, call):
 
 
 def test_an_unexpected_failure_of_linking_is_not_hidden(tmp_path, monkeypatch):
-    def fail(*_arguments):
+    def fail(*_arguments, **_options):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "link", fail)
@@ -196,6 +201,7 @@ def test_only_one_of_many_creates_a_file(tmp_path):
             start.wait()
             try:
                 prepared.create()
+                prepared.keep()
                 outcomes.append(str(number))
             except ConflictError:
                 outcomes.append(None)
@@ -234,3 +240,68 @@ def test_left_over_files_are_swept(tmp_path):
     os.utime(tmp_path / ".pyrite-4.tmp")
     assert sweep(tmp_path, sorted(scan(tmp_path).leftovers), 3600) == 2
     assert [name for name in names if (tmp_path / name).exists()] == names[2:]
+
+
+def test_a_folder_swapped_for_a_link_is_not_read_through(tmp_path, monkeypatch):
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    for folder in (outside, root / "sub"):
+        folder.mkdir(parents=True)
+        (folder / "x.md").write_text(folder.name)
+    real = os.open
+
+    def swapping(path, *arguments, **options):
+        if path == "x.md" and not (root / "sub").is_symlink():
+            (root / "sub").rename(root / "away")
+            (root / "sub").symlink_to(outside)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", swapping)
+    assert read_file(root, "sub/x.md", max_bytes=10).raw == b"sub"
+    with pytest.raises(UnreadableFileError, match="its folder 'sub' is a link"):
+        read_file(root, "sub/x.md", max_bytes=10)
+    with pytest.raises(OSError, match=r"directory|symbolic"):
+        remove(root, "sub/x.md")
+    assert (outside / "x.md").exists()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_was_not_kept_is_taken_back(tmp_path, monkeypatch, links):
+    def no_links(*_arguments, **_options):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    path = tmp_path / "x.md"
+    with prepare(path, b"one") as prepared:
+        prepared.create()
+    assert list(tmp_path.iterdir()) == []
+    path.write_bytes(b"old")
+    with prepare(path, b"new") as prepared:
+        prepared.replace()
+    # Without hard links the old one cannot be had back, and the new one is better than none.
+    assert path.read_bytes() == (b"old" if links else b"new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_an_editor_has_changed_meanwhile_is_not_taken_back(tmp_path):
+    path = tmp_path / "x.md"
+    with prepare(path, b"one") as prepared:
+        prepared.create()
+        path.write_bytes(b"edited")
+    assert path.read_bytes() == b"edited"
+    with prepare(path, b"two") as prepared:
+        prepared.replace()
+        path.write_bytes(b"edited again")
+    assert path.read_bytes() == b"edited again"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_was_taken_in_vain_is_given_back(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    with prepare(tmp_path / "x.md", b"one") as prepared, pytest.raises(PermissionError):
+        prepared.create()
+    assert list(tmp_path.iterdir()) == []

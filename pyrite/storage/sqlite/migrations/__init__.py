@@ -19,6 +19,7 @@ from pyrite.storage.sqlite.migrations import (
     m003_service,
     m004_links,
     m005_names,
+    m006_folders,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ MIGRATIONS: Mapping[str, Callable[[Database], None]] = {
     "003_service": m003_service.extend,
     "004_links": m004_links.fill,
     "005_names": m005_names.fill,
+    "006_folders": m006_folders.extend,
 }
 
 #: Those that rewrite existing data: a copy of the database is made before them.

@@ -267,13 +267,22 @@ def add_kb(conn: sqlite3.Connection, name: str, path: str, *, now: float) -> Non
                 f"`pyrite kb remove {row[0]}` forgets it and leaves its files alone",
                 public=f"the {column} is that of the knowledge base {row[0]!r} already",
             )
-    conn.execute("INSERT INTO kbs VALUES (?, ?, ?)", (name, path, now))
+    conn.execute("INSERT INTO kbs (name, path, added_at) VALUES (?, ?, ?)", (name, path, now))
     feed.append(conn, feed.KB_ADDED, name, "", 0, now)
 
 
 def kbs(conn: sqlite3.Connection) -> list[KnowledgeBase]:
     """All knowledge bases by name."""
     return [KnowledgeBase(*row) for row in conn.execute("SELECT * FROM kbs ORDER BY name")]
+
+
+def set_availability(
+    conn: sqlite3.Connection, name: str, *, device: int | None, unavailable: str | None
+) -> None:
+    """Note which disk a folder is on, and why its files cannot be reached."""
+    conn.execute(
+        "UPDATE kbs SET device = ?, unavailable = ? WHERE name = ?", (device, unavailable, name)
+    )
 
 
 def forget_some(conn: sqlite3.Connection, kb: str, limit: int) -> int:
