@@ -97,7 +97,13 @@ class WorkerQueue:
         )
         if rows.rescued:
             self._observer.rescued(rows.rescued)
-        return Claimed(tuple(self._claims(rows.due)), rows.next_due_s, rows.unfinished)
+        try:
+            claims = tuple(self._claims(rows.due))
+        except BaseException:
+            # Nobody holds them who could: a worker's own claims are never rescued by itself.
+            self._storage.release([_claim(due, (), {}) for due in rows.due])
+            raise
+        return Claimed(claims, rows.next_due_s, rows.unfinished)
 
     def _claims(self, entries: Sequence[DueEntry]) -> Iterator[Claim]:
         """Each claim with its layout, and those of its chunks that are not yet encoded."""

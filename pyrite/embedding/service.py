@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pyrite.config.redaction import without_paths
 from pyrite.config.settings import DAY_S, Settings
-from pyrite.embedding.leaders import present_leader
 from pyrite.embedding.process import is_dead
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import NotFoundError
@@ -129,7 +128,8 @@ class EmbeddingService:
         It is one that embeds them all, if there is one, and among several the one that has the
         right to.
         """
-        leader = present_leader(self._storage, self._clock())
+        # Whoever had it last, if nobody has it now.
+        leader = self._storage.leader()
         leading = None if leader is None else leader.worker_id
         return min(
             self._live_workers(),
@@ -139,11 +139,12 @@ class EmbeddingService:
 
     def _live_workers(self) -> list[WorkerRow]:
         """Those that are not known to be dead and have not long been silent, last heard first."""
-        horizon = self._clock() - self._settings.lease_s
+        now, lease_s = self._clock(), self._settings.lease_s
+        # A heartbeat of the future is from before the clock was set back: it tells nothing.
         return [
             worker
             for worker in self._storage.workers()
-            if worker.heartbeat_at > horizon and not is_dead(worker)
+            if abs(now - worker.heartbeat_at) < lease_s and not is_dead(worker)
         ]
 
     def counts(self, kb: str | None = None) -> QueueCounts:

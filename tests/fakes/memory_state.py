@@ -21,6 +21,7 @@ from actors.lifecycle import (
 )
 from actors.messages import Claim, Event
 from pyrite.storage.protocol import ClaimRequest
+from pyrite.storage.queue_protocol import CLOCK_ERROR_S
 from pyrite.storage.records import (
     BULK,
     INTERACTIVE,
@@ -68,6 +69,16 @@ class Row:
     def expired(self, now: float) -> bool:
         """Whether its worker has lost it."""
         return self.lease_expires_at is not None and self.lease_expires_at <= now
+
+    def shortened(self, latest_due: float, latest_lease: float) -> Row:
+        """The row without times that are further away than a claim's request allows."""
+        row = self
+        if row.available_at is not None and row.available_at > latest_due + CLOCK_ERROR_S:
+            row = replace(row, available_at=latest_due)
+        lease = row.lease_expires_at
+        if lease is not None and lease > latest_lease + CLOCK_ERROR_S:
+            row = replace(row, lease_expires_at=latest_lease)
+        return row
 
     def requeued(self, now: float, *, renew_through: int = 0) -> Row:
         """The row, queued again as bulk work."""

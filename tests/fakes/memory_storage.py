@@ -28,6 +28,7 @@ from actors.ports import Ending, Settled
 from pyrite.errors import ConflictError, NotFoundError
 from pyrite.markdown.link_targets import Named, aliases_of, lookup_key
 from pyrite.storage.protocol import EVERYTHING, ClaimedRows, ClaimRequest, Watcher
+from pyrite.storage.queue_protocol import CLOCK_ERROR_S
 from pyrite.storage.records import (
     EmbeddingState,
     Failure,
@@ -238,11 +239,19 @@ class MemoryStorage:
         now, policy = request.now, request.policy
         tokens = []
         rescued = 0
-        if any(row.due(now) or row.expired(now) for row in self._now.queue.values()) or (
-            request.entry_id is not None
-        ):
+        latest = request.latest_due, request.latest_lease
+
+        def lost(row: Row) -> bool:
+            return row.expired(now) and row.worker != request.worker_id
+
+        if any(
+            row.due(now) or lost(row) or row.shortened(*latest) != row
+            for row in self._now.queue.values()
+        ) or (request.entry_id is not None):
             with self._write() as state:
-                rescued = state.rescue(lambda row: row.expired(now), policy, now)
+                rescued = state.rescue(lost, policy, now)
+                for key, row in state.queue.items():
+                    state.queue[key] = row.shortened(*latest)
                 for key, row in candidates(state, request):
                     to = after(row.status, row.attempts, Claimed(), now=now, policy=policy)
                     token, lease = secrets.token_hex(16), now + request.lease_s
@@ -255,7 +264,7 @@ class MemoryStorage:
                     tokens.append((key, token))
         state = self._now
         waits = [r.available_at for r in state.queue.values() if r.status is Status.PENDING]
-        leases = [r.lease_expires_at for r in state.queue.values()]
+        leases = [r.lease_expires_at for r in state.queue.values() if r.worker != request.worker_id]
         return ClaimedRows(
             due=tuple(
                 due_entry(state, key, state.queue[key])
@@ -397,6 +406,8 @@ class MemoryStorage:
             held = state.leader
             if held is None or held.expires_at <= candidate.since or held.worker_id in dead:
                 state.leader = candidate
+            elif held.expires_at > candidate.expires_at + CLOCK_ERROR_S:
+                state.leader = replace(held, expires_at=candidate.expires_at)
             if held is not None and held.worker_id == candidate.worker_id:
                 state.leader = replace(candidate, since=held.since)
             assert state.leader is not None

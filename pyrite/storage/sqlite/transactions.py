@@ -52,10 +52,10 @@ def claim(db: Connections, request: ClaimRequest) -> ClaimedRows:
     rescued = 0
     if due:
         with db.write() as conn:
-            rescued = queue.rescue_expired(conn, request.policy, now=request.now)
+            rescued = queue.rescue_expired(conn, request)
             claimed = queue.claim(conn, request)
     with db.read() as conn:
-        next_due = queue_status.next_due(conn)
+        next_due = queue_status.next_due(conn, request.worker_id)
         return ClaimedRows(
             due=tuple(queue.read_claimed(conn, claimed, request.worker_id)),
             next_due_s=None if next_due is None else next_due - request.now,
@@ -109,9 +109,9 @@ def reembed(
 def lead(db: Connections, candidate: Leader, dead: Collection[str]) -> Leader:
     """Take the right to embed, or renew it; who does not get it writes nothing."""
     with db.read() as conn:
-        found = leadership.after(leadership.leader(conn), candidate, dead)
-    if found.worker_id != candidate.worker_id:
-        return found
+        held = leadership.leader(conn)
+    if held is not None and leadership.after(held, candidate, dead) == held:
+        return held
     with db.write() as conn:
         return leadership.lead(conn, candidate, dead)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import astuple, replace
 
+from pyrite.storage.queue_protocol import CLOCK_ERROR_S
 from pyrite.storage.records import Leader
 from pyrite.storage.sqlite.driver import sqlite3
 
@@ -23,14 +24,19 @@ def after(held: Leader | None, candidate: Leader, dead: Collection[str]) -> Lead
         return candidate
     if held.worker_id == candidate.worker_id:
         return replace(candidate, since=held.since)
-    lapsed = held.expires_at <= candidate.since
-    return candidate if lapsed or held.worker_id in dead else held
+    if held.expires_at <= candidate.since or held.worker_id in dead:
+        return candidate
+    if held.expires_at > candidate.expires_at + CLOCK_ERROR_S:
+        # The clock was set back: unless it is renewed, it lapses after one lease, not after days.
+        return replace(held, expires_at=candidate.expires_at)
+    return held
 
 
 def lead(conn: sqlite3.Connection, candidate: Leader, dead: Collection[str]) -> Leader:
     """Take the right, or renew it, if that is possible; returns who has it now."""
-    found = after(leader(conn), candidate, dead)
-    if found.worker_id == candidate.worker_id:
+    held = leader(conn)
+    found = after(held, candidate, dead)
+    if found != held:
         conn.execute(
             "INSERT OR REPLACE INTO leadership VALUES (1, ?, ?, ?, ?, ?, ?)", astuple(found)
         )
