@@ -115,7 +115,7 @@ class _Drain:
             return
         ended = False
         while not ended and self.signal is None:
-            await self._leadership.look()
+            await self._leadership.try_acquire()
             if self._leadership.leads:
                 lost = self._leadership.lost
                 await self._leadership.hold(self._embed, self._stop_worker)
@@ -171,7 +171,7 @@ class _Drain:
         # One for each time, since a scope can be entered once, and the right be lost often.
         with trio.CancelScope() as self._following:
             while self.signal is None:
-                leader = await self._leadership.look()
+                leader = await self._leadership.try_acquire()
                 if self._leadership.leads:
                     break
                 status = await trio.to_thread.run_sync(self._app.embedding.status, self._kb)

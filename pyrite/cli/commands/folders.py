@@ -97,7 +97,7 @@ class _Watching:
         app = self.app
         leadership = Leadership(app.storage, app.settings.leadership_s)
         while True:
-            leader = await leadership.look()
+            leader = await leadership.try_acquire()
             if not leadership.leads:
                 note(f"process {leader.pid} on {leader.host} embeds; it is left what is saved")
             await leadership.acquire()
