@@ -20,6 +20,7 @@ from pyrite.embedding.process import is_dead
 from pyrite.embedding.service import EmbedStatus
 from pyrite.embedding.worker import EmbeddingWorker, PausedError
 from pyrite.errors import PyriteError
+from pyrite.services.signals import open_stop_signals
 from pyrite.storage.records import Leader, QueueCounts, WorkerRow
 
 #: How often the progress is looked at, in seconds.
@@ -148,7 +149,7 @@ class _Drain:
     async def _watch_signals(
         self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with open_stop_signals() as signals:
             task_status.started()
             async for number in signals:
                 if self.signal is not None:

@@ -30,6 +30,7 @@ from pyrite.server import connections, logs
 from pyrite.server.app import create_app
 from pyrite.server.node import Node
 from pyrite.server.systemd import tell_supervisor
+from pyrite.services.signals import open_stop_signals
 from pyrite.storage.sqlite.store import SqliteStorage
 
 _log = logging.getLogger("pyrite.server")
@@ -196,7 +197,7 @@ class _Service:
     async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
         """The first signal begins a graceful stop; the second ends the process at once."""
         stopped = False
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with open_stop_signals() as signals:
             task_status.started()
             async for number in signals:
                 name = signal.Signals(number).name
