@@ -1,4 +1,4 @@
-"""The queue for those who do not run a worker: its status, its failures, one entry at once."""
+"""The queue for those who run no worker: its status, its failures, one entry embedded at once."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def present_counts(storage: Storage, others: Collection[int], kb: str | None) ->
 
 
 class EmbeddingService:
-    """What can be asked and ordered of the queue; loads no model."""
+    """The status of the queue, and commands to it; loads no model."""
 
     def __init__(
         self, storage: Storage, settings: Settings, clock: Callable[[], float] = time.time

@@ -115,7 +115,7 @@ class Desk:
     @property
     def settings(self) -> Settings:
         """Those in force now."""
-        return self._live.read() if self._live.moved() else self._live.settings
+        return self._live.read() if self._live.has_changed() else self._live.settings
 
     def told(self, text: str) -> str:
         """The text as the caller may see it."""

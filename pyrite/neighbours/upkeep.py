@@ -1,4 +1,4 @@
-"""Keeping the graph of neighbours in step while a worker embeds.
+"""The upkeep of the graph of neighbours while a worker embeds.
 
 The graph is a copy of what the database holds, for bases that are too large to compare a query
 with every vector. It is brought up to date in a thread of its own, when enough is new; a
@@ -14,12 +14,12 @@ import trio
 from pyrite.config.settings import Settings
 from pyrite.storage.protocol import Storage
 
-#: How often it is looked whether the graph is due, in seconds.
-LOOK_S = 10.0
+#: How often the graph is checked, in seconds.
+CHECK_EVERY_S = 10.0
 
 
 class _Progress:
-    """How far one build is; what it is told after its end changes nothing elsewhere."""
+    """The progress of one build, and the event that stops it."""
 
     def __init__(self) -> None:
         self.stopped = threading.Event()
@@ -50,7 +50,7 @@ class GraphUpkeep:
     async def run(self) -> None:
         """Bring the graph up to date now and then until cancelled, which gives a build up."""
         while True:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(CHECK_EVERY_S)
             await self.update()
 
     async def update(self) -> None:
