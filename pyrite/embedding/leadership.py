@@ -70,6 +70,9 @@ class Leadership:
         self._is_away = False
         #: When the right lapses unless it is renewed, on Trio's clock.
         self._lapses_at = -math.inf
+        #: When this process last asked, and until when it takes nothing from one that lives.
+        self._last_asked = math.inf
+        self._patient_until = -math.inf
         self.me = me or identity()
         self.leader: Leader | None = None
         self.lost = 0
@@ -81,8 +84,14 @@ class Leadership:
 
     async def try_acquire(self) -> Leader:
         """Take the right if it is free, or renew it; returns who has it now."""
-        asked_at = trio.current_time()
-        self.leader = await self._run_sync(self._ask)
+        # Read once: the computer may be suspended between any two lines.
+        asked_at, now = trio.current_time(), self._clock()
+        if now - self._last_asked > self._lease_s / 2 + RETRY_S and not self.leads:
+            # The computer was suspended, or its clock set forward: the right seems to have lapsed,
+            # but whoever has it wakes up as well, and needs the time to renew it.
+            self._patient_until = asked_at + self._lease_s / _RENEWALS + RETRY_S
+        self._last_asked = now
+        self.leader = await self._run_sync(self._ask, now, asked_at < self._patient_until)
         if self.leads:
             self._lapses_at = asked_at + self._lease_s
         return self.leader
@@ -149,10 +158,11 @@ class Leadership:
                 self._report(f"the right to embed is not given back, but lapses by itself: {error}")
         self.leader = None
 
-    def _ask(self) -> Leader:
+    def _ask(self, now: float, patient: bool) -> Leader:
         """Ask once, in a thread; only where there is something to write, it takes a lock."""
-        now = self._clock()
         leader = self._storage.leader()
+        if patient and leader is not None and not is_dead(leader):
+            return leader
         dead = [leader.worker_id] if leader is not None and is_dead(leader) else []
         me = self.me
         candidate = Leader(

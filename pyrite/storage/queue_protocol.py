@@ -65,7 +65,8 @@ class Queue(Protocol):
 
         A due time or a lease that is further away than the request allows is shortened to what
         it allows: the clock has been set back since it was written. The worker's own leases are
-        not rescued, for whoever asks is alive; it renews them.
+        not rescued, for whoever asks is alive; it renews them. A claim of one entry rescues no
+        other.
         """
         ...
 

@@ -291,6 +291,18 @@ def test_a_worker_that_slept_rescues_what_others_left(storage: Storage, worker: 
     assert worker.claim_one(10 * LEASE_S).entry_id == "theirs"
 
 
+def test_claiming_one_entry_rescues_no_other(storage: Storage, worker: Worker) -> None:
+    for name in ("a", "b"):
+        write(storage, "kb", name)
+    held = worker.claim(0.0)
+    another = Worker(storage, "another")
+
+    (mine,) = another.claim(10 * LEASE_S, kb="kb", entry_id="a")
+    assert (mine.entry_id, mine.attempt) == ("a", 2)
+    (lost,) = worker.finish(*held).lost
+    assert lost.entry_id == "a"
+
+
 # A clock that was set back
 
 

@@ -242,7 +242,10 @@ class MemoryStorage:
         latest = request.latest_due, request.latest_lease
 
         def lost(row: Row) -> bool:
-            return row.expired(now) and row.worker != request.worker_id
+            named = request.entry_id is None or row is self._now.queue.get(
+                (request.kb or "", request.entry_id)
+            )
+            return named and row.expired(now) and row.worker != request.worker_id
 
         if any(
             row.due(now) or lost(row) or row.shortened(*latest) != row

@@ -129,6 +129,35 @@ async def test_a_dead_process_loses_it_at_once(
     assert os.getpid() == me.me.pid
 
 
+async def test_a_suspended_computer_leaves_it_where_it_was(
+    storage: MemoryStorage, autojump_clock: MockClock
+) -> None:
+    """Trio's clock stands still meanwhile, and whoever asks first finds the lease over."""
+    slept = 0.0
+
+    def clock() -> float:
+        return trio.current_time() + slept
+
+    first, second = (
+        Leadership(storage, LEASE_S, clock, report=pytest.fail, run_sync=inline) for _ in range(2)
+    )
+    await first.acquire()
+
+    async def work() -> None:
+        nonlocal slept
+        for _ in range(3):
+            await trio.sleep(10 * LEASE_S + 0.5)
+            slept += 3600.0
+        await trio.sleep(10 * LEASE_S)
+        assert not second.leads
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(second.acquire)
+        await first.hold(work, pytest.fail)
+    assert second.leads
+    assert first.lost == 0
+
+
 # Losing it
 
 

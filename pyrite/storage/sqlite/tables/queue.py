@@ -243,10 +243,14 @@ def rescue_expired(conn: sqlite3.Connection, request: ClaimRequest) -> int:
     """End the expired leases of all but the worker that asks.
 
     Whoever asks is alive and renews its own. If it was suspended for longer than the lease, or
-    late, the entry is not at fault, and would have failed after as many naps as attempts.
+    late, the entry is not at fault, and would have failed after as many naps as attempts. Nor
+    does who claims one entry touch others: their worker may be about to renew them.
     """
     expired = "lease_expires_at <= ? AND claimed_by <> ?"
-    values = (request.now, request.worker_id)
+    values: tuple[object, ...] = (request.now, request.worker_id)
+    if request.entry_id is not None:
+        expired += " AND kb_name = ? AND entry_id = ?"
+        values += (request.kb, request.entry_id)
     return _rescue(conn, expired, values, request.policy, request.now)
 
 
