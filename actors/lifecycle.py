@@ -60,6 +60,11 @@ class RetryPolicy:
     #: Up to this share of the delay is added at random, so that failures spread out.
     jitter: float = 0.25
 
+    @property
+    def longest_s(self) -> float:
+        """No backoff is longer than this many seconds."""
+        return self.cap_s * (1 + self.jitter)
+
     def backoff(self, attempts: int, chance: float) -> float:
         """Seconds to wait after ``attempts`` failures; ``chance`` is uniform in [0, 1)."""
         # The exponent is bounded before the power is taken: 2.0**1024 overflows.

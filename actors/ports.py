@@ -31,7 +31,7 @@ class Claimed:
     """What one look at the queue brought."""
 
     claims: tuple[Claim, ...] = ()
-    #: Seconds until the next entry falls due or the next lease expires; None where none will.
+    #: Seconds until the next entry falls due or another's lease expires; None where none will.
     next_due_s: float | None = None
     #: Entries that are pending or processing, whoever holds them; read after the claim.
     unfinished: int = 0
@@ -58,7 +58,7 @@ class Queue(Protocol):
     """The durable queue, seen by one worker."""
 
     def claim(self, limit: int, urgent: bool = False) -> Claimed:
-        """Claim up to ``limit`` due entries, after rescuing those whose lease has expired.
+        """Claim up to ``limit`` due entries, after rescuing others' whose lease has expired.
 
         ``urgent`` leaves out all but those that somebody waits for. Otherwise these go first,
         but a part is kept for the others, so that they move on however many edits come.

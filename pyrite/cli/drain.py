@@ -21,6 +21,7 @@ from pyrite.embedding.process import is_dead
 from pyrite.embedding.service import EmbedStatus
 from pyrite.embedding.worker import EmbeddingWorker, PausedError
 from pyrite.errors import PyriteError
+from pyrite.services.signals import open_stop_signals
 from pyrite.storage.records import Leader, QueueCounts, WorkerRow
 
 #: How often the progress is shown, in seconds. The database is asked only if something happened.
@@ -123,7 +124,7 @@ class _Drain:
             return
         ended = False
         while not ended and self.signal is None:
-            await self._leadership.look()
+            await self._leadership.try_acquire()
             if self._leadership.leads:
                 lost = self._leadership.lost
                 await self._leadership.hold(self._embed, self._stop_worker)
@@ -157,7 +158,7 @@ class _Drain:
     async def _watch_signals(
         self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with open_stop_signals() as signals:
             task_status.started()
             async for number in signals:
                 if self.signal is not None:
@@ -180,7 +181,7 @@ class _Drain:
         # One for each time, since a scope can be entered once, and the right be lost often.
         with trio.CancelScope() as self._following:
             while self.signal is None:
-                leader = await self._leadership.look()
+                leader = await self._leadership.try_acquire()
                 if self._leadership.leads:
                     break
                 # Whatever the other process does or says of itself is a commit.

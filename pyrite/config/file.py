@@ -1,4 +1,4 @@
-"""Changing ``config.toml``: one setting at a time, with all else in the file left as it is.
+"""Changes of ``config.toml``: one setting at a time, with all else in the file left as it is.
 
 The file is replaced whole, by a rename, so that who reads it sees the old one or the new one.
 A lock beside it keeps two changes at a time from losing one of them.
@@ -27,8 +27,8 @@ from pyrite.errors import ConfigError
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
-#: A change takes milliseconds. How long to wait for another one's, in seconds.
-_PATIENCE_S = 10.0
+#: How long to wait for another process's change, which takes milliseconds, in seconds.
+_LOCK_TIMEOUT_S = 10.0
 
 
 def set_value(path: Path, name: str, given: str) -> Value:
@@ -79,7 +79,7 @@ def _change(
     path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f"{path.name}.lock"), _PATIENCE_S):
+        with FileLock(path.with_name(f"{path.name}.lock"), _LOCK_TIMEOUT_S):
             raw = path.read_bytes() if path.exists() else b""
             parsed(path, raw)
             before = raw.decode()
@@ -101,7 +101,7 @@ def _change(
 
 
 def _require_only_change(before: str, after: str, wanted: dict[str, Value | None]) -> None:
-    """See that what was written is what was meant, whatever else stands in the file."""
+    """Check that only the wanted settings differ, whatever else stands in the file."""
     meant = {**tomllib.loads(before), **wanted}
     found = tomllib.loads(after)
     assert found == {name: value for name, value in meant.items() if value is not None}, after

@@ -1,4 +1,4 @@
-"""Settings that a running worker follows as ``loading.toml`` changes."""
+"""Settings that a running worker follows as ``config.toml`` changes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pyrite.errors import ConfigError
 #: What can change while a worker runs; the rest is read when it starts.
 FOLLOWED = ("threads", "batch_texts", "batch_tokens", "idle_unload_s", "paused")
 
-#: How often the file is looked at, at most, in seconds.
-LOOK_S = 0.5
+#: How often the file is checked, at most, in seconds.
+CHECK_EVERY_S = 0.5
 
-#: What tells one state of a file from another: date, size, and which file it is.
-_Mark = tuple[int, int, int]
+#: What tells one version of a file from another: date, size, and which file it is.
+_Stamp = tuple[int, int, int]
 
 
 def warn(text: str) -> None:
@@ -40,20 +40,20 @@ class LiveSettings:
         self.settings = settings
         self._environ = {**environ, f"{PREFIX}HOME": str(settings.home)}
         self._report = report
-        self._mark = _mark(settings.config_path)
+        self._stamp = _stamp(settings.config_path)
         self._read = self._load() or settings
 
-    def moved(self) -> bool:
+    def has_changed(self) -> bool:
         """Whether the file has changed since it was last read; asks only for its date and size."""
-        return _mark(self.settings.config_path) != self._mark
+        return _stamp(self.settings.config_path) != self._stamp
 
     def read(self) -> Settings:
         """Read the file again; what it changed is in force from now on.
 
         A file that has become invalid is reported, and changes nothing.
         """
-        # Marked first: what is written during the reading is seen at the next look.
-        self._mark = _mark(self.settings.config_path)
+        # Taken first: what is written during the reading is seen at the next check.
+        self._stamp = _stamp(self.settings.config_path)
         found = self._load()
         if found is not None:
             changes = {
@@ -73,8 +73,8 @@ class LiveSettings:
             return None
 
 
-def _mark(path: Path) -> _Mark | None:
-    """The file's mark, or None if there is none."""
+def _stamp(path: Path) -> _Stamp | None:
+    """The file's version, or None if there is no file."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Where settings come from: read once at the edge, and passed down as one frozen object.
+"""The loading of settings: read once at the edge, and passed down as one frozen object.
 
 A setting comes from, in order of precedence: a ``PYRITE_*`` environment variable, the file
 ``config.toml`` in Pyrite's home, its default. Nothing else reads the environment.
@@ -38,6 +38,9 @@ _TRUTH: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": Fals
 #: What a setting can be.
 Value = str | int | float | bool
 
+#: The field of each setting, by its name.
+_SPECS: Mapping[str, Any] = {each.name: each for each in fields(Settings)}
+
 #: What is shown in place of a secret.
 HIDDEN = "********"
 
@@ -69,17 +72,17 @@ def origins(settings: Settings, environ: Mapping[str, str]) -> list[Origin]:
     """Every setting with its value and source, in order of the reference."""
     given = _given(settings.home, environ)
     home_source = f"{PREFIX}HOME" if environ.get(f"{PREFIX}HOME") else "default"
-    rows = [Origin("home", str(settings.home), home_source, _help("home"))]
+    rows = [Origin("home", str(settings.home), home_source, _SPECS["home"].metadata["help"])]
     for each in FILE_SETTINGS:
         source = given[each.name][1] if each.name in given else "default"
         value = shown(each.name, getattr(settings, each.name))
-        rows.append(Origin(each.name, value, source, _help(each.name)))
+        rows.append(Origin(each.name, value, source, each.metadata["help"]))
     return rows
 
 
 def shown(name: str, value: Value) -> Value:
     """The value as it may be shown."""
-    return HIDDEN if value and _spec(name).metadata["secret"] else value
+    return HIDDEN if value and _SPECS[name].metadata["secret"] else value
 
 
 def find_home(environ: Mapping[str, str]) -> Path:
@@ -114,7 +117,7 @@ def require_known(name: str, source: str) -> None:
     Raises:
         ConfigError: it is unknown; the message begins with the source.
     """
-    if name not in {f.name for f in FILE_SETTINGS}:
+    if name == "home" or name not in _SPECS:
         raise ConfigError(
             f"{source}: there is no setting named {name!r}; "
             "the handbook's reference/settings lists them all"
@@ -127,7 +130,7 @@ def require_no_secret(name: str, source: str) -> None:
     Raises:
         ConfigError: the setting is a secret; the message begins with the source.
     """
-    if any(f.name == name and f.metadata["secret"] for f in FILE_SETTINGS):
+    if name in _SPECS and _SPECS[name].metadata.get("secret"):
         raise ConfigError(
             f"{source}: {name} is a secret and is taken from the environment alone; "
             f"set {PREFIX}{name.upper()} instead"
@@ -175,7 +178,7 @@ def checked(name: str, value: Any, source: str) -> Value:
     Raises:
         ConfigError: it cannot be used; the message begins with the source.
     """
-    spec = _spec(name)
+    spec = _SPECS[name]
     kind = type(spec.default)
     found = _as_kind(kind, value)
     if found is None:
@@ -219,13 +222,3 @@ def _as_kind(kind: Any, value: Any) -> Value | None:
     except (ValueError, OverflowError):
         return None
     return None if isinstance(found, float) and not math.isfinite(found) else found
-
-
-def _spec(name: str) -> Any:
-    """The field of a setting that a file or the environment can give."""
-    return next(f for f in FILE_SETTINGS if f.name == name)
-
-
-def _help(name: str) -> str:
-    text: str = next(f for f in fields(Settings) if f.name == name).metadata["help"]
-    return text

@@ -1,4 +1,4 @@
-"""Carrying embeddings to another computer, so that it encodes nothing that has been encoded.
+"""Export and import of embeddings: another computer encodes nothing that has been encoded.
 
 Embeddings are addressed by the model's fingerprint and the hash of the text. Whoever has the
 same texts and the same model finds them there, whatever the entries are called.
@@ -26,12 +26,12 @@ _DIGEST_BYTES = 16
 #: How far from 1 a vector's length may be.
 _LENGTH_ERROR = 1e-3
 
-#: Told how many embeddings of how many have been dealt with.
+#: Called with how many embeddings of how many have been dealt with.
 Progress = Callable[[int, int], None]
 
 
 def silent(done: int, of: int) -> None:
-    """Progress that nobody looks at."""
+    """Ignore progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _size_of(storage: Storage, model: CachedModel) -> int | None:
 def _checked_pages(
     file: CacheFile, model: CachedModel, path: Path, size: int | None
 ) -> Iterator[list[tuple[bytes, bytes]]]:
-    """A model's embeddings, after a look at each: all of one size, given or the first one's."""
+    """A model's embeddings, each checked: all of one size, given or the first one's."""
     for page in file.vectors(model.model_id, _PAGE):
         for digest, vector in page:
             if size is None and isinstance(vector, bytes):

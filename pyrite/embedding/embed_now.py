@@ -14,13 +14,7 @@ from pyrite.config.settings import Settings
 from pyrite.embedding.queue import WorkerQueue, batch_limits, open_queue, retry_policy
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.storage.protocol import Storage
-
-#: An entry: its knowledge base and its id.
-Key = tuple[str, str]
-
-
-def _go_on() -> None:
-    """Nothing is in the way."""
+from pyrite.storage.records import Key
 
 
 def embed_now(
@@ -30,7 +24,7 @@ def embed_now(
     clock: Callable[[], float],
     keys: Iterable[Key],
     *,
-    between: Callable[[], None] = _go_on,
+    between: Callable[[], None] | None = None,
 ) -> dict[Key, str]:
     """Claim the entries, encode them together, and end the claims; what others hold is left.
 
@@ -73,7 +67,7 @@ def _embed(
     settings: Settings,
     clock: Callable[[], float],
     ids: Sequence[str],
-    between: Callable[[], None],
+    between: Callable[[], None] | None,
 ) -> Report:
     """Claim these entries, encode them, and end the claims."""
     claims: list[Claim] = []
@@ -96,7 +90,7 @@ def encode(
     claims: Sequence[Claim],
     encoder: TextEncoder,
     limits: BatchLimits,
-    between: Callable[[], None] = _go_on,
+    between: Callable[[], None] | None = None,
 ) -> Report:
     """Encode what the claims lack; an error of a text becomes the refusal of its claim alone.
 
@@ -116,7 +110,8 @@ def encode(
             group = tuple(piece for piece in groups.pop() if piece.claim.token not in refused)
             if not group:
                 continue
-            between()
+            if between is not None:
+                between()
             try:
                 encoded += _encoded(group, encoder)
             except _TextError as error:

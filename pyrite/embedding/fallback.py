@@ -1,4 +1,4 @@
-"""What becomes of an entry after it was written: the decision, in one place.
+"""The embedding of what was just written, where no worker is running.
 
 A live worker that serves this database embeds it, in this process or another, and the entry
 stays queued for it. Where there is none (a command, an MCP server, a single request) it is
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from pyrite.storage.protocol import Storage
     from pyrite.storage.records import WorkerRow
 
-#: An entry: its knowledge base and its id.
-
 #: How far each state is from being searchable by meaning, the furthest first.
 _FURTHEST = (Status.FAILED, Status.PENDING, Status.PROCESSING, Status.DONE)
 
@@ -51,7 +49,7 @@ class Handling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A course, and what the caller should know of it."""
+    """How entries are handled, and what the caller should know of it."""
 
     handling: Handling
     warning: str | None = None
@@ -59,7 +57,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class WriteOutcome:
-    """How entries stand after they were written."""
+    """What became of entries that were written."""
 
     handling: Handling
     #: Where the embedding of each stands; one that was deleted meanwhile is left out.
@@ -106,12 +104,8 @@ def decide(*, embed: bool, paused: bool, worker: WorkerRow | None) -> Decision:
     return Decision(Handling.WORKER)
 
 
-def _go_on() -> None:
-    """Nothing is in the way."""
-
-
 class Fallback:
-    """Sees to entries that were just written."""
+    """Embeds entries that were just written, unless a worker will."""
 
     def __init__(
         self,
@@ -121,7 +115,7 @@ class Fallback:
         settings: Callable[[], Settings],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Make one that has looked at nothing yet.
+        """Ask nothing yet.
 
         Args:
             storage: where the queue is.
@@ -137,7 +131,7 @@ class Fallback:
         self._clock = clock
 
     def after(
-        self, keys: Iterable[Key], *, embed: bool = True, between: Callable[[], None] = _go_on
+        self, keys: Iterable[Key], *, embed: bool = True, between: Callable[[], None] | None = None
     ) -> WriteOutcome:
         """Embed entries, or leave them to a worker; several are embedded in one go.
 
@@ -163,7 +157,7 @@ class Fallback:
                 warning, interrupted = f"embedding was interrupted; it {_LATER}", True
         return WriteOutcome(decision.handling, self._statuses(keys), warning, interrupted)
 
-    def _embed(self, keys: list[Key], between: Callable[[], None]) -> str | None:
+    def _embed(self, keys: list[Key], between: Callable[[], None] | None) -> str | None:
         """Embed them here; returns what went wrong, if anything did."""
         # Imported only here: the pipeline's parts are slow to import.
         from pyrite.embedding.embed_now import embed_now  # noqa: PLC0415

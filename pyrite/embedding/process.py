@@ -1,4 +1,4 @@
-"""Telling this process from others, and whether another one is still alive."""
+"""The identity of a process, and whether another one is still alive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Process(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A worker in a process of this machine."""
+    """The identity of a worker, in a process of this machine."""
 
     worker_id: str
     pid: int
@@ -48,7 +48,7 @@ def identity() -> Identity:
 
 
 def process_started(pid: int) -> str | None:
-    """What no later process with this pid will have; None where the system does not tell.
+    """A text that no later process with this pid will have; None where the system has none.
 
     A process that has ended and is only waited for is told apart from all that live.
     """

@@ -1,9 +1,8 @@
-"""The queue as one worker sees it: claims with their texts split, under its name and lease."""
+"""The queue of one worker: claims with their texts split, under its name and lease."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 from actors.lifecycle import RetryPolicy
@@ -18,21 +17,8 @@ from pyrite.neighbours.dimension import expect_stored
 from pyrite.storage.protocol import ClaimRequest, Storage
 from pyrite.storage.records import DueEntry, Model, WorkerRow
 
-#: How often unused embeddings are looked for: looking means reading an index of all of them.
+#: How often unused embeddings are searched for, which reads an index of all of them.
 _COLLECT_EVERY_S = DAY_S
-
-
-@dataclass(frozen=True, slots=True)
-class QueueOptions:
-    """How a worker claims."""
-
-    lease_s: float
-    policy: RetryPolicy
-    event_retention: int
-    #: How long an embedding is kept that no entry uses.
-    unused_s: float
-    #: Only entries of this knowledge base.
-    kb: str | None = None
 
 
 class WorkerQueue:
@@ -43,16 +29,21 @@ class WorkerQueue:
         storage: Storage,
         encoder: TextEncoder,
         model: Model,
-        identity: Identity,
-        options: QueueOptions,
+        settings: Settings,
         clock: Callable[[], float],
+        *,
+        kb: str | None = None,
+        me: Identity | None = None,
         observer: Observer = NO_OBSERVER,
     ) -> None:
+        """Make a queue whose worker is not yet on record; see :func:`open_queue`."""
         self._storage = storage
         self._encoder = encoder
         self._model = model
-        self._identity = identity
-        self._options = options
+        self._settings = settings
+        self._policy = retry_policy(settings)
+        self._kb = kb
+        self._identity = me or identity()
         self._clock = clock
         self._observer = observer
         self._started_at = clock()
@@ -68,17 +59,15 @@ class WorkerQueue:
         return Splitter(self._encoder.tokenizer(), self._encoder.window)
 
     def open(self) -> None:
-        """Make this worker known, and free what dead ones held."""
+        """Record this worker, and free what dead ones held."""
         self.heartbeat(Statistics())
         dead = [w.worker_id for w in self._storage.workers() if is_dead(w)]
         if dead:
-            self._observer.rescued(
-                self._storage.rescue(dead, self._options.policy, now=self._clock())
-            )
+            self._observer.rescued(self._storage.rescue(dead, self._policy, now=self._clock()))
             self._storage.retire(dead)
 
     def close(self) -> None:
-        """Let it be known that this worker has gone."""
+        """Take this worker off the record."""
         self._storage.retire([self._identity.worker_id])
 
     def claim(self, limit: int, urgent: bool = False, *, entry_id: str | None = None) -> Claimed:
@@ -87,20 +76,26 @@ class WorkerQueue:
             ClaimRequest(
                 worker_id=self._identity.worker_id,
                 now=self._clock(),
-                lease_s=self._options.lease_s,
-                policy=self._options.policy,
+                lease_s=self._settings.lease_s,
+                policy=self._policy,
                 limit=limit,
-                kb=self._options.kb,
+                kb=self._kb,
                 entry_id=entry_id,
                 urgent=urgent,
             )
         )
         if rows.rescued:
             self._observer.rescued(rows.rescued)
-        return Claimed(tuple(self._claims(rows.due)), rows.next_due_s, rows.unfinished)
+        try:
+            claims = tuple(self._claims(rows.due))
+        except BaseException:
+            # Nobody holds them who could: a worker's own claims are never rescued by itself.
+            self._storage.release([_claim(due, (), {}) for due in rows.due])
+            raise
+        return Claimed(claims, rows.next_due_s, rows.unfinished)
 
     def _claims(self, entries: Sequence[DueEntry]) -> Iterator[Claim]:
-        """Each claim with its layout, and those of its chunks that are not yet encoded."""
+        """The claims with their layouts and those of their chunks that are not yet encoded."""
         split = [self._splitter.split(due) for due in entries]
         digests = {chunk.digest for pairs in split for _, chunk in pairs}
         known = self._storage.known(self._model.model_id, digests)
@@ -114,14 +109,14 @@ class WorkerQueue:
     def renew(self, claims: Sequence[Claim]) -> None:
         """Extend the leases of those claims that are still held."""
         if claims:
-            self._storage.renew(claims, self._clock() + self._options.lease_s)
+            self._storage.renew(claims, self._clock() + self._settings.lease_s)
 
     def release(self, claims: Sequence[Claim]) -> int:
         """Give claims back without charging an attempt."""
         return self._storage.release(claims)
 
     def heartbeat(self, statistics: Statistics) -> None:
-        """Say that this worker lives; keep the feed within its bounds."""
+        """Write a heartbeat; keep the feed within its bounds."""
         self._storage.beat(
             WorkerRow(
                 worker_id=self._identity.worker_id,
@@ -135,13 +130,15 @@ class WorkerQueue:
                 model=self._model.name,
                 tokens_per_s=statistics.tokens_per_s,
                 characters_per_s=statistics.characters_per_s,
-                kb=self._options.kb,
+                kb=self._kb,
             )
         )
-        self._storage.prune_events(self._options.event_retention)
+        self._storage.prune_events(self._settings.event_retention)
         if statistics.state == WorkerState.IDLE:
             self._storage.collect_unused(
-                now=self._clock(), unused_s=self._options.unused_s, every_s=_COLLECT_EVERY_S
+                now=self._clock(),
+                unused_s=self._settings.unused_days * DAY_S,
+                every_s=_COLLECT_EVERY_S,
             )
 
 
@@ -202,17 +199,10 @@ def open_queue(
     """
     model = storage.model(encoder.fingerprint(), encoder.name)
     expect_stored(storage, encoder, model)
-    options = QueueOptions(
-        lease_s=settings.lease_s,
-        policy=retry_policy(settings),
-        event_retention=settings.event_retention,
-        unused_s=settings.unused_days * DAY_S,
-        kb=kb,
-    )
     # In this order: another worker may finish entries in between.
     done = storage.counts(kb).done
     if storage.counts(kb, model_id=model.model_id).done < done:
         storage.reembed(kb, now=clock(), force=False, other_than=model.model_id)
-    queue = WorkerQueue(storage, encoder, model, me or identity(), options, clock, observer)
+    queue = WorkerQueue(storage, encoder, model, settings, clock, kb=kb, me=me, observer=observer)
     queue.open()
     return queue

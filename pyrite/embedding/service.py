@@ -1,4 +1,4 @@
-"""The queue for those who do not run a worker: its status, its failures, one entry at once."""
+"""The queue for those who run no worker: its status, its failures, one entry embedded at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyrite.config.settings import DAY_S, Settings
-from pyrite.embedding.leaders import present_leader
 from pyrite.embedding.process import is_dead
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import NotFoundError
@@ -64,7 +63,7 @@ def model_in_use(storage: Storage, name: str) -> int:
 
 
 class EmbeddingService:
-    """What can be asked and ordered of the queue; loads no model."""
+    """The status of the queue, and commands to it; loads no model."""
 
     def __init__(
         self, storage: Storage, settings: Settings, clock: Callable[[], float] = time.time
@@ -102,7 +101,8 @@ class EmbeddingService:
         It is one that embeds them all, if there is one, and among several the one that has the
         right to.
         """
-        leader = present_leader(self._storage, self._clock())
+        # Whoever had it last, if nobody has it now.
+        leader = self._storage.leader()
         leading = None if leader is None else leader.worker_id
         return min(
             self._live_workers(),
@@ -112,11 +112,12 @@ class EmbeddingService:
 
     def _live_workers(self) -> list[WorkerRow]:
         """Those that are not known to be dead and have not long been silent, last heard first."""
-        horizon = self._clock() - self._settings.lease_s
+        now, lease_s = self._clock(), self._settings.lease_s
+        # A heartbeat of the future is from before the clock was set back: it tells nothing.
         return [
             worker
             for worker in self._storage.workers()
-            if worker.heartbeat_at > horizon and not is_dead(worker)
+            if abs(now - worker.heartbeat_at) < lease_s and not is_dead(worker)
         ]
 
     def counts(self, kb: str | None = None) -> QueueCounts:

@@ -1,4 +1,4 @@
-"""The pipeline's face for the product: one worker over a storage and an encoder."""
+"""The worker: a pipeline over a storage and an encoder, which follows the settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from actors.messages import Statistics
 from actors.packing import BatchLimits
 from actors.pipeline import Pipeline, PipelineOptions, cause
 from actors.ports import NO_OBSERVER, Observer
-from pyrite.config.live import LOOK_S, LiveSettings, warn
+from pyrite.config.live import CHECK_EVERY_S, LiveSettings, warn
 from pyrite.config.settings import Settings
 from pyrite.embedding.process import Identity
 from pyrite.embedding.queue import WorkerQueue, batch_limits, open_queue, retry_policy
@@ -32,7 +32,6 @@ from pyrite.storage.protocol import Storage
 #: Leases are renewed at this part of their length, so that two beats may be late.
 _BEATS_PER_LEASE = 3
 
-
 #: Chunks and claims that wait for a batch, for each text that a batch may have: enough to find
 #: texts of like length among them.
 _WINDOW_PER_TEXT = 16
@@ -43,7 +42,7 @@ class PausedError(PyriteError):
 
 
 def pipeline_options(settings: Settings, batch: BatchLimits) -> PipelineOptions:
-    """What the settings say of the pipeline."""
+    """The settings of the pipeline."""
     return PipelineOptions(
         claim_limit=settings.claim_limit,
         batch=batch,
@@ -223,19 +222,19 @@ class EmbeddingWorker:
             self.wake()
 
     async def _follow_settings(self) -> None:
-        """Do what the configuration file says as it changes."""
+        """Apply the configuration file as it changes."""
         assert self._pipeline is not None
         while True:
             # A stat takes microseconds; reading the file need not.
-            if self._live.moved():
+            if self._live.has_changed():
                 await self._apply(await trio.to_thread.run_sync(self._live.read))
             elif self._limits != batch_limits(self._settings, self._encoder):
                 # Once it is loaded, the encoder knows what is best.
                 await self._apply(self._settings)
-            await trio.sleep(LOOK_S)
+            await trio.sleep(CHECK_EVERY_S)
 
     async def _apply(self, settings: Settings) -> None:
-        """Go on with these settings."""
+        """Put settings into force."""
         assert self._pipeline is not None
         before, self._settings = self._settings, settings
         self._limits = batch_limits(settings, self._encoder)

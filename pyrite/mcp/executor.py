@@ -110,7 +110,7 @@ class ToolExecutor:
     @property
     def settings(self) -> Settings:
         """Those in force now."""
-        return self._live.read() if self._live.moved() else self._live.settings
+        return self._live.read() if self._live.has_changed() else self._live.settings
 
     def redacted(self, text: str) -> str:
         """The text without paths, unless the caller may see them."""

@@ -1,4 +1,4 @@
-"""Building graphs: when one is due, and how it is made.
+"""The building of graphs: when one is due, and how it is made.
 
 A build reads pages of embeddings in order of their numbers, so it can begin with what an
 earlier graph holds and add only what is newer. It works in memory (600 bytes for each embedding
@@ -19,22 +19,23 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from pyrite.neighbours.codes import Codes, CodesWriter, encoded
+from pyrite.neighbours.dimension import dimension_of
 from pyrite.neighbours.files import FORMAT, GraphFile, GraphFolder
 from pyrite.neighbours.hnsw import Hnsw
 from pyrite.neighbours.protocol import DEFAULTS, NeighbourOptions, VectorSource
 from pyrite.neighbours.vectors import decoded
 from pyrite.storage.records import EmbeddingState
 
-#: Told how many embeddings are in the graph, and about how many there are to be.
+#: Called with how many embeddings are in the graph, and about how many there will be.
 Progress = Callable[[int, int], object]
 Cancelled = Callable[[], bool]
 
-#: Embeddings of a graph that are looked for, to tell how many have been deleted.
-_LOOKED_FOR = 2000
+#: Embeddings of a graph that are looked up, to estimate how many have been deleted.
+_SAMPLED = 2000
 
 
 class Work(Enum):
-    """What is to be done about a model's graph."""
+    """What a model's graph needs."""
 
     NOTHING = "nothing"
     BUILD = "build"
@@ -44,7 +45,7 @@ class Work(Enum):
 
 
 class Outcome(Enum):
-    """What has become of it."""
+    """How an update ended."""
 
     UP_TO_DATE = "up to date"
     BUILT = "built"
@@ -57,7 +58,7 @@ class Outcome(Enum):
 def due(
     state: EmbeddingState, file: GraphFile | None, options: NeighbourOptions = DEFAULTS
 ) -> Work:
-    """What is to be done about a graph, given what the storage holds; None: there is no graph."""
+    """What a graph needs, given what the storage holds; None: there is no graph."""
     if state.count <= options.exact_limit:
         return Work.NOTHING
     if file is None:
@@ -89,7 +90,7 @@ def update_graph(
         model_id: the model.
         folder: the folder of graphs; made if there is none.
         options: when a graph is due, and how it is built.
-        progress: told how far it is, after each page.
+        progress: called after each page.
         cancelled: asked before each page whether to stop, with nothing changed.
         rebuild: build anew whatever is due, unless there are no embeddings.
     """
@@ -118,15 +119,9 @@ def update_graph(
         )
 
 
-def dimension_of(source: VectorSource, model_id: int) -> int | None:
-    """Components of a model's vectors; None where it has none yet."""
-    first = source.embeddings_after(model_id, 0, 1)
-    return len(first[0][1]) // np.dtype(np.float32).itemsize if first else None
-
-
 @dataclass(frozen=True)
 class _Build:
-    """What one update has to know."""
+    """One update of a graph."""
 
     source: VectorSource
     model_id: int
@@ -136,7 +131,7 @@ class _Build:
     state: EmbeddingState
 
     def work(self, file: GraphFile | None) -> Work:
-        """What is due, once the deleted ones have been counted where some were deleted."""
+        """What the graph needs, after counting its deleted embeddings if some were deleted."""
         work = due(self.state, file, self.options)
         if file is None or file.generation == self.state.generation:
             return work
@@ -153,7 +148,7 @@ class _Build:
     def alive(self, file: GraphFile) -> int:
         """About how many of a graph's embeddings still exist; exact for small graphs."""
         ids = Codes(self.graphs.path / file.codes.name, file.count, file.dimension).ids
-        some = np.unique(ids[np.linspace(0, len(ids) - 1, _LOOKED_FOR).astype(np.intp)])
+        some = np.unique(ids[np.linspace(0, len(ids) - 1, _SAMPLED).astype(np.intp)])
         there = len(self.source.embeddings_by_id(self.model_id, some.tolist()))
         return round(file.count * there / len(some))
 
@@ -198,7 +193,7 @@ class _Build:
         progress: Progress,
         cancelled: Cancelled,
     ) -> int | None:
-        """Add all that is newer; the number up to which it is whole, or None if it is stopped."""
+        """Add all newer embeddings; the number of the last one, or None if it is stopped."""
         last_id = 0 if earlier is None else earlier.last_id
         gone = 0 if earlier is None else earlier.count - earlier.alive
         while not cancelled():
@@ -233,9 +228,9 @@ class _Build:
 
 
 def _silent(done: int, total: int) -> None:
-    """No progress is shown."""
+    """Ignore progress."""
 
 
 def _never() -> bool:
-    """Nobody stops it."""
+    """A build that nobody stops."""
     return False

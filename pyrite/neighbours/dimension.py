@@ -1,4 +1,4 @@
-"""Seeing that a model which may change unseen still is the one that the embeddings are of."""
+"""The dimension of a model's stored embeddings, and the check that the model still has it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pyrite.errors import ModelError
 if TYPE_CHECKING:
     from actors.messages import Vector
     from pyrite.encoders.protocol import TextEncoder
+    from pyrite.neighbours.protocol import VectorSource
     from pyrite.storage.protocol import Storage
     from pyrite.storage.records import Model
 
@@ -20,16 +21,16 @@ _BYTES = 4
 def expect_stored(storage: Storage, encoder: TextEncoder, model: Model) -> None:
     """Tell the encoder what dimension the model's stored embeddings have, if it can use it."""
     if isinstance(encoder, Expecting):
-        encoder.expect(_stored(storage, model))
+        encoder.expect(dimension_of(storage, model.model_id))
 
 
 def require_stored(storage: Storage, vector: Vector, model: Model) -> None:
-    """See that a query can be compared with the model's stored embeddings.
+    """Refuse a query that cannot be compared with the model's stored embeddings.
 
     Raises:
         ModelError: it has another dimension.
     """
-    stored = _stored(storage, model)
+    stored = dimension_of(storage, model.model_id)
     if stored not in {None, len(vector)}:
         raise ModelError(
             f"the model {model.name} gives vectors of {len(vector)} numbers, and its embeddings "
@@ -37,6 +38,7 @@ def require_stored(storage: Storage, vector: Vector, model: Model) -> None:
         )
 
 
-def _stored(storage: Storage, model: Model) -> int | None:
-    first = storage.embeddings_after(model.model_id, 0, 1)
+def dimension_of(source: VectorSource, model_id: int) -> int | None:
+    """Components of a model's vectors; None where it has none yet."""
+    first = source.embeddings_after(model_id, 0, 1)
     return len(first[0][1]) // _BYTES if first else None

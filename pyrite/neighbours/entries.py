@@ -1,4 +1,4 @@
-"""Which entries are near a vector: the neighbour index, and whose passages it finds."""
+"""The entries nearest to a vector, by the passages that the neighbour index finds."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class NearestEntries:
             yield SimilarPassage(scores[passage.embedding_id], passage)
 
 
-def open_neighbourhood(storage: Storage, model: Model, settings: Settings) -> NearestEntries:
+def open_nearest_entries(storage: Storage, model: Model, settings: Settings) -> NearestEntries:
     """The passages of a model, with the index that the settings ask for."""
     index = open_index(storage, model.model_id, settings.graphs_path, graph_options(settings))
     return NearestEntries(storage, model, index)

@@ -32,8 +32,8 @@ _SAMPLED_PAGES = 64
 _HASHED_BYTES = 1 << 20
 
 
-class Standing(Enum):
-    """What there is of a model's graph."""
+class GraphState(Enum):
+    """Whether a model's graph can be used, and if not, why."""
 
     USABLE = "usable"
     #: There is none.
@@ -78,9 +78,9 @@ class GraphFile:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A model's graph, if it can be used, and how it stands."""
+    """A model's graph, if it can be used, and its state."""
 
-    standing: Standing
+    state: GraphState
     file: GraphFile | None = None
 
 
@@ -115,16 +115,16 @@ class GraphFolder:
         try:
             file = parsed(self.sidecar(model_id).read_bytes())
         except FileNotFoundError:
-            return Found(Standing.MISSING)
+            return Found(GraphState.MISSING)
         except (OSError, ValueError, TypeError, KeyError):
-            return Found(Standing.DAMAGED)
+            return Found(GraphState.DAMAGED)
         theirs = (file.format, file.database_id, file.model_id, file.dimension)
         if theirs != (FORMAT, database_id, model_id, dimension):
-            return Found(Standing.FOREIGN)
+            return Found(GraphState.FOREIGN)
         whole = file.codes.size == file_size(file.count, dimension) and all(
             self._is_whole(part, full=full) for part in (file.graph, file.codes)
         )
-        return Found(Standing.USABLE, file) if whole else Found(Standing.DAMAGED)
+        return Found(GraphState.USABLE, file) if whole else Found(GraphState.DAMAGED)
 
     def _is_whole(self, part: FilePart, *, full: bool) -> bool:
         path = self.path / part.name

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from pyrite.neighbours.build import dimension_of
 from pyrite.neighbours.codes import Codes
+from pyrite.neighbours.dimension import dimension_of
 from pyrite.neighbours.exact import ExactIndex
-from pyrite.neighbours.files import GraphFile, GraphFolder, Standing
+from pyrite.neighbours.files import GraphFile, GraphFolder, GraphState
 from pyrite.neighbours.graph import GraphIndex
 from pyrite.neighbours.hnsw import Hnsw
 from pyrite.neighbours.protocol import (
@@ -36,8 +36,8 @@ class AutoIndex:
         #: What the present index was chosen by.
         self._chosen_by: object = None
         self._index: NeighbourIndex = ExactIndex(source, model_id)
-        #: How the graph's files stood when they were last looked at; None while none is needed.
-        self.standing: Standing | None = None
+        #: The graph's state when its files were last read; None while none is needed.
+        self.graph_state: GraphState | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -62,7 +62,7 @@ class AutoIndex:
                 # A matrix that is there already need not be read again.
                 index = self._index if self.is_exact else ExactIndex(self._source, self._model_id)
             if not large:
-                self.standing = None
+                self.graph_state = None
             index.refresh()
             self._index, self._chosen_by = index, by
 
@@ -80,12 +80,12 @@ class AutoIndex:
         while True:
             stamp = self._graphs.stamp(self._model_id)
             found = self._graphs.find(self._model_id, state.database_id, dimension)
-            self.standing = found.standing
+            self.graph_state = found.state
             if found.file is not None:
                 try:
                     return self._opened(found.file)
                 except (OSError, ValueError):
-                    self.standing = Standing.DAMAGED
+                    self.graph_state = GraphState.DAMAGED
             if stamp == self._graphs.stamp(self._model_id):
                 return None
             # Another has been published, and the files of this one removed meanwhile.
@@ -117,11 +117,11 @@ def open_index(
     return index
 
 
-def examined(source: VectorSource, model_id: int, folder: Path) -> Standing:
-    """How a model's graph stands, after a look at every byte of it."""
+def inspect_graph(source: VectorSource, model_id: int, folder: Path) -> GraphState:
+    """The state of a model's graph, read to the last byte."""
     dimension = dimension_of(source, model_id)
     if dimension is None:
-        return Standing.MISSING
+        return GraphState.MISSING
     state = source.embedding_state(model_id)
     found = GraphFolder(folder).find(model_id, state.database_id, dimension, full=True)
-    return found.standing
+    return found.state

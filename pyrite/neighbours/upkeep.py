@@ -1,4 +1,4 @@
-"""Keeping the graph of neighbours in step while a worker embeds.
+"""The upkeep of the graph of neighbours while a worker embeds.
 
 The graph is a copy of what the database holds, for bases that are too large to compare a query
 with every vector. It is brought up to date in a thread of its own, when enough is new; a
@@ -14,8 +14,21 @@ import trio
 from pyrite.config.settings import Settings
 from pyrite.storage.protocol import Storage
 
-#: How often it is looked whether the graph is due, in seconds.
-LOOK_S = 10.0
+#: How often the graph is checked, in seconds.
+CHECK_EVERY_S = 10.0
+
+
+class _Progress:
+    """The progress of one build, and the event that stops it."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        #: How many embeddings are in the graph, of how many.
+        self.done: tuple[int, int] | None = None
+
+    def report(self, done: int, total: int) -> None:
+        """Note how far it is."""
+        self.done = done, total
 
 
 class GraphUpkeep:
@@ -25,25 +38,32 @@ class GraphUpkeep:
         self._storage = storage
         self._model_id = model_id
         self._settings = settings
-        #: While a graph is being built: how many embeddings are in it, of how many.
-        self.building: tuple[int, int] | None = None
+        #: A build that was given up goes on to the end of its page; the next one waits for it.
+        self._updating = threading.Lock()
+        self._progress: _Progress | None = None
+
+    @property
+    def building(self) -> tuple[int, int] | None:
+        """While a graph is being built: how many embeddings are in it, of how many."""
+        return None if self._progress is None else self._progress.done
 
     async def run(self) -> None:
-        """Look now and then until cancelled; a build in progress is then given up."""
+        """Bring the graph up to date now and then until cancelled, which gives a build up."""
         while True:
-            await trio.sleep(LOOK_S)
+            await trio.sleep(CHECK_EVERY_S)
             await self.update()
 
     async def update(self) -> None:
         """Bring the graph up to date if it is due."""
-        stopped = threading.Event()
+        # Of its own: the thread of a build that was given up still reports what it has done.
+        self._progress = progress = _Progress()
         try:
-            await trio.to_thread.run_sync(self._update, stopped, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(self._update, progress, abandon_on_cancel=True)
         finally:
-            stopped.set()
-            self.building = None
+            progress.stopped.set()
+            self._progress = None
 
-    def _update(self, stopped: threading.Event) -> None:
+    def _update(self, progress: _Progress) -> None:
         state = self._storage.embedding_state(self._model_id)
         if state.count <= self._settings.exact_vectors:
             return
@@ -51,14 +71,12 @@ class GraphUpkeep:
         from pyrite.neighbours.build import update_graph  # noqa: PLC0415
         from pyrite.neighbours.entries import graph_options  # noqa: PLC0415
 
-        update_graph(
-            self._storage,
-            self._model_id,
-            self._settings.graphs_path,
-            options=graph_options(self._settings),
-            progress=self._say,
-            cancelled=stopped.is_set,
-        )
-
-    def _say(self, done: int, total: int) -> None:
-        self.building = done, total
+        with self._updating:
+            update_graph(
+                self._storage,
+                self._model_id,
+                self._settings.graphs_path,
+                options=graph_options(self._settings),
+                progress=progress.report,
+                cancelled=progress.stopped.is_set,
+            )

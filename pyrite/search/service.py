@@ -215,10 +215,10 @@ class SearchService:
         """
         if self._opened is None:
             # Imported only here: it brings numpy, which a search by words does not need.
-            from pyrite.neighbours.entries import open_neighbourhood  # noqa: PLC0415
+            from pyrite.neighbours.entries import open_nearest_entries  # noqa: PLC0415
 
             model = self._storage.model(self._encoder.fingerprint(), self._encoder.name)
-            self._opened = open_neighbourhood(self._storage, model, self._settings)
+            self._opened = open_nearest_entries(self._storage, model, self._settings)
         return self._opened
 
     @property

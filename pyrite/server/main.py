@@ -31,6 +31,7 @@ from pyrite.server.app import create_app
 from pyrite.server.process import ServerProcess
 from pyrite.server.systemd import tell_supervisor
 from pyrite.services.services import Services
+from pyrite.services.signals import open_stop_signals
 
 _log = logging.getLogger("pyrite.server")
 
@@ -194,7 +195,7 @@ class _Run:
     async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
         """The first signal begins a graceful stop; the second ends the process at once."""
         stopped = False
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with open_stop_signals() as signals:
             task_status.started()
             async for number in signals:
                 name = signal.Signals(number).name

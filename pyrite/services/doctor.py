@@ -233,11 +233,11 @@ def vectors(settings: Settings, storage: Storage) -> Iterator[Finding]:
             yield Finding(Level.OK, "embeddings", f"{text}, all compared with at each search")
             continue
         # Imported only here: it brings numpy.
-        from pyrite.neighbours.files import Standing  # noqa: PLC0415
-        from pyrite.neighbours.opening import examined  # noqa: PLC0415
+        from pyrite.neighbours.files import GraphState  # noqa: PLC0415
+        from pyrite.neighbours.opening import inspect_graph  # noqa: PLC0415
 
-        standing = examined(storage, model.model_id, settings.graphs_path)
-        if standing is Standing.USABLE:
+        standing = inspect_graph(storage, model.model_id, settings.graphs_path)
+        if standing is GraphState.USABLE:
             yield Finding(Level.OK, "embeddings", f"{text}, searched by a graph that is whole")
             continue
         where = settings.graphs_path

@@ -18,6 +18,10 @@ from pyrite.storage.records import (
     WorkerRow,
 )
 
+#: Processes, and the threads of one, read the clock one after the other, and it is corrected
+#: now and then: a time that is too late by so many seconds is not worth a write.
+CLOCK_ERROR_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
@@ -36,13 +40,23 @@ class ClaimRequest:
     #: kept for what has waited longest in bulk.
     urgent: bool = False
 
+    @property
+    def latest_due(self) -> float:
+        """When an entry falls due at the latest; only a clock set back leaves a later time."""
+        return self.now + self.policy.longest_s
+
+    @property
+    def latest_lease(self) -> float:
+        """When a lease expires at the latest; only a clock set back leaves a later time."""
+        return self.now + self.lease_s
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRows:
     """What a claim brought."""
 
     due: tuple[DueEntry, ...] = ()
-    #: Seconds until the next entry falls due or the next lease expires; None where none will.
+    #: Seconds until the next entry falls due or another's lease expires; None where none will.
     next_due_s: float | None = None
     #: Entries in the claim's scope that are pending or processing.
     unfinished: int = 0
@@ -54,7 +68,13 @@ class Queue(Protocol):
     """What is to be embedded, the workers that do it, and which process may."""
 
     def claim(self, request: ClaimRequest) -> ClaimedRows:
-        """Rescue expired leases, promote what has fallen due, and claim due entries."""
+        """Rescue others' expired leases, promote what has fallen due, and claim due entries.
+
+        A due time or a lease that is further away than the request allows is shortened to what
+        it allows: the clock has been set back since it was written. The worker's own leases are
+        not rescued, for whoever asks is alive; it renews them. A claim of one entry rescues no
+        other.
+        """
         ...
 
     def settle(
@@ -139,6 +159,8 @@ class Queue(Protocol):
 
         It is free to take where nobody has it, where it has lapsed by ``candidate.since``, or
         where it is that of one of the ``dead`` workers. Who has it keeps its own ``since``.
+        Another's that would last longer than the candidate's is shortened to that: the clock has
+        been set back.
         """
         ...
 

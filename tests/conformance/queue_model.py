@@ -17,6 +17,8 @@ Key: TypeAlias = tuple[str, str]
 ResponseDescription: TypeAlias = tuple[str, str, str, int]
 
 MOST_ATTEMPTS = 3
+#: Seconds: the longest backoff, a lease, and by how much a time may be later than either.
+LONGEST_S, LEASE_S, CLOCK_ERROR_S = 300.0, 60.0, 1.0
 #: Priorities: what somebody waits for, what nobody does, and what a worker held when it died.
 INTERACTIVE, BULK, SUSPECT = 0, 1, 2
 
@@ -45,6 +47,10 @@ class Row:
         """Go into a state in which nobody holds it."""
         self.status = status
         self.token = self.worker = self.lease_expires_at = None
+
+    def has_expired(self, now: float) -> bool:
+        """Whether whoever holds it has not been heard of for a lease."""
+        return self.lease_expires_at is not None and self.lease_expires_at <= now
 
     def place(self) -> tuple[int, float]:
         """Where it stands among what is due; smaller is sooner."""
@@ -89,11 +95,16 @@ class QueueModel:
         self.rows = {key: row for key, row in self.rows.items() if key[0] != kb}
         self.told.append(("kb_removed", kb, "", 0))
 
-    def wake(self, now: float) -> None:
-        """What a claim does first: leases end, and waiting rows fall due."""
-        self.lose(lambda row: (row.lease_expires_at or now + 1) <= now)
+    def wake(self, now: float, worker: str) -> None:
+        """What a claim does first: others' leases end, and waiting rows fall due."""
+        self.lose(lambda row: row.worker != worker and row.has_expired(now))
         for row in self.rows.values():
-            if row.available_at is not None and row.available_at <= now:
+            lease, due = row.lease_expires_at, row.available_at
+            if lease is not None and lease > now + LEASE_S + CLOCK_ERROR_S:
+                row.lease_expires_at = now + LEASE_S
+            if due is not None and due > now + LONGEST_S + CLOCK_ERROR_S:
+                row.available_at = now + LONGEST_S
+            if due is not None and due <= now:
                 row.available_at = None
 
     def lose(self, lost: Callable[[Row], bool]) -> int:

@@ -63,7 +63,7 @@ from tests.conformance.queue_model import Key, QueueModel, Row
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("PYRITE_MACHINE_EXAMPLES", "65"))
+EXAMPLES = int(os.environ.get("PYRITE_MACHINE_EXAMPLES", "75"))
 STEPS_EACH = 100
 LEAST_STEPS = 5_000
 
@@ -315,7 +315,7 @@ class StorageMachine(RuleBasedStateMachine):
         committed, rows = self.attempt(lambda: self.storage.claim(request))
         if not committed:
             return
-        self.model.wake(self.now)
+        self.model.wake(self.now, name)
         held = {row.token for row in self.model.rows.values()}
         processing = self.query(
             "SELECT kb_name, entry_id, claim_token FROM embed_queue WHERE status = 'processing'"
@@ -380,6 +380,32 @@ class StorageMachine(RuleBasedStateMachine):
             assert list(settled.lost) == lost
             assert len(settled.events) == len(claims) - len(lost)
         self.saw("lost" if lost else "none lost")
+
+    @rule(name=st.sampled_from(WORKERS), numbers=st.lists(PICKS, min_size=1, max_size=3))
+    def sleep(self, name: str, numbers: list[int]) -> None:
+        """A worker sleeps beyond its leases, wakes and claims; then it ends what it held."""
+        claims = self.pick(*numbers)
+        mine = [each for each in claims if (row := self.held(each)) and row.worker == name]
+        self.tick(2 * LEASE_S)
+        self.claim_some(name, 2)
+        assert all(map(self.held, mine))
+        self.saw("slept and kept" if mine else "slept and held nothing")
+        self.finish_claims(mine)
+
+    @rule(back=st.sampled_from([0.5, 10.0, LEASE_S, 3600.0]))
+    def set_clock_back(self, back: float) -> None:
+        """Whatever waits for a time waits no longer than it may."""
+        self.tick(-back)
+        for name in WORKERS:
+            self.claim_some(name, 1)
+        latest = {
+            "available_at": self.now + POLICY.longest_s,
+            "lease_expires_at": self.now + LEASE_S,
+        }
+        for column, at in latest.items():
+            ((found,),) = self.query(f"SELECT max({column}) FROM embed_queue")
+            assert found is None or found <= at + 1
+            self.saw("nothing to wait for" if found is None else f"waits for {column}")
 
     @rule(number=PICKS, final=st.booleans(), power=POWER)
     def fail(self, number: int, final: bool, power: str) -> None:
@@ -611,6 +637,7 @@ def test_the_promises_hold_whatever_happens() -> None:
         *("done", "late but held", "lost", "failed", "released", "rescued"),
         *("edit while processing", "power failure before", "power failure after"),
         *("done and never answered", "encoded afresh", "imported", "collected"),
-        "nothing collected",
+        *("nothing collected", "slept and kept"),
+        *("waits for available_at", "waits for lease_expires_at"),
     ):
         assert StorageMachine.seen[what] >= 10, what

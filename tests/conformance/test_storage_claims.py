@@ -38,7 +38,9 @@ def test_a_claim_carries_the_entry(storage: Storage, worker: Worker) -> None:
         *(revision, due.token, 1, 3.0, BULK),
         renew_through=0,
     )
-    assert (rows.next_due_s, rows.unfinished) == (LEASE_S, 1)
+    assert (rows.next_due_s, rows.unfinished) == (None, 1)
+    other = storage.claim(Worker(storage, "another").request(5.0))
+    assert (other.next_due_s, other.unfinished) == (LEASE_S, 1)
     assert storage.counts() == QueueCounts(processing=1)
 
 
@@ -137,7 +139,7 @@ def test_next_due_is_whichever_comes_first(storage: Storage, worker: Worker) -> 
     worker.fail(worker.claim_one(), now=0.0)  # due again at 10
     assert storage.claim(worker.request(4.0)).next_due_s == 6.0
     write(storage, "kb", "b", now=4.0)
-    worker.claim(4.0, lease_s=2.0)
+    Worker(storage, "another").claim(4.0, lease_s=2.0)
     assert storage.claim(worker.request(5.0)).next_due_s == 1.0
 
 
@@ -234,7 +236,7 @@ def test_renewing_extends_a_lease_that_is_held(storage: Storage, worker: Worker)
     assert another.claim(149.9) == []
     taken = another.claim_one(150.0, lease_s=10.0)
     storage.renew([claim], 1e9)
-    assert another.claim_one(160.0).attempt == 3
+    assert worker.claim_one(160.0).attempt == 3
     assert worker.finish(taken).lost == (taken,)
 
 
@@ -243,7 +245,8 @@ def test_an_expired_lease_costs_its_attempt(storage: Storage, worker: Worker) ->
     before = storage.feed_bounds().last
     attempts = []
     for turn in range(3):
-        attempts.append(worker.claim_one(turn * 10.0, lease_s=10.0).attempt)
+        next_worker = Worker(storage, f"worker {turn}")
+        attempts.append(next_worker.claim_one(turn * 10.0, lease_s=10.0).attempt)
         error = storage.queue_state().last_error
         assert (error is None) == (turn == 0)
     assert worker.claim(29.9) == []
@@ -257,6 +260,89 @@ def test_an_expired_lease_costs_its_attempt(storage: Storage, worker: Worker) ->
     assert (event.type, event.kb, event.entry_id) == ("embed_failed", "kb", "a")
     assert (event.revision, event.at) == (failure.revision, 30.0)
     assert event.detail["error"] == LEASE_EXPIRED
+
+
+def test_a_worker_keeps_what_it_holds_however_often_it_sleeps(
+    storage: Storage, worker: Worker
+) -> None:
+    """A laptop that is shut three times is no reason to give an entry up."""
+    write(storage, "kb", "a")
+    claim = worker.claim_one(0.0)
+    for turn in range(1, 4):
+        now = turn * 10 * LEASE_S
+        rows = storage.claim(worker.request(now))
+        assert rows == ClaimedRows((), None, unfinished=1, rescued=0)
+        storage.renew([claim], now + LEASE_S)
+
+    assert not worker.finish(claim, now=31 * LEASE_S).lost
+    assert (claim.attempt, storage.last_error()) == (1, None)
+
+
+def test_a_worker_that_slept_rescues_what_others_left(storage: Storage, worker: Worker) -> None:
+    write(storage, "kb", "mine")
+    mine = worker.claim_one(0.0)
+    write(storage, "kb", "theirs")
+    Worker(storage, "another").claim_one(1.0)
+
+    rows = storage.claim(worker.request(10 * LEASE_S))
+
+    assert (rows.rescued, rows.next_due_s) == (1, None)
+    assert not worker.finish(mine).lost
+    assert worker.claim_one(10 * LEASE_S).entry_id == "theirs"
+
+
+def test_claiming_one_entry_rescues_no_other(storage: Storage, worker: Worker) -> None:
+    for name in ("a", "b"):
+        write(storage, "kb", name)
+    held = worker.claim(0.0)
+    another = Worker(storage, "another")
+
+    (mine,) = another.claim(10 * LEASE_S, kb="kb", entry_id="a")
+    assert (mine.entry_id, mine.attempt) == ("a", 2)
+    (lost,) = worker.finish(*held).lost
+    assert lost.entry_id == "a"
+
+
+# A clock that was set back
+
+
+DAY_S = 86_400.0
+
+
+def test_what_waits_for_a_retry_does_not_wait_longer_for_a_clock_set_back(
+    storage: Storage, worker: Worker
+) -> None:
+    write(storage, "kb", "a", now=DAY_S)
+    worker.fail(worker.claim_one(DAY_S), now=DAY_S)  # due a day and ten seconds from now
+
+    rows = storage.claim(worker.request(0.0))
+    assert (rows.due, rows.next_due_s) == ((), POLICY.longest_s)
+    assert worker.claim(POLICY.longest_s - 1) == []
+    assert worker.claim_one(POLICY.longest_s).attempt == 2
+
+
+def test_a_lease_does_not_last_longer_for_a_clock_set_back(
+    storage: Storage, worker: Worker
+) -> None:
+    write(storage, "kb", "a", now=DAY_S)
+    worker.claim_one(DAY_S)
+    another = Worker(storage, "another")
+
+    assert storage.claim(another.request(0.0)).next_due_s == LEASE_S
+    assert another.claim(LEASE_S - 1) == []
+    assert another.claim_one(LEASE_S).attempt == 2
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.5])
+def test_a_time_that_may_be_right_is_left_as_it_is(
+    storage: Storage, worker: Worker, late_s: float
+) -> None:
+    """Who renews may read the clock a moment after who claims."""
+    write(storage, "kb", "a")
+    storage.renew([worker.claim_one(0.0)], LEASE_S + late_s)
+    another = Worker(storage, "another")
+
+    assert storage.claim(another.request(0.0)).next_due_s == LEASE_S + late_s
 
 
 def test_suspects_are_claimed_alone_and_after_everything_else(

@@ -70,6 +70,33 @@ def test_the_dead_lose_it_at_once(storage: Storage) -> None:
     assert storage.leader() == B
 
 
+def test_a_clock_set_back_keeps_nobody_in_office(storage: Storage) -> None:
+    """It lapses one term after the first who wants it has asked, and not after a day."""
+    day_s = 86_400.0
+    storage.lead(at(day_s, A))
+    shortened = replace(at(day_s, A), expires_at=50.0 + TERM_S)
+
+    assert storage.lead(at(50.0, B)) == shortened
+    assert storage.lead(at(55.0, B)) == shortened
+    assert storage.leader() == shortened
+    taken = at(60.0, B)
+    assert storage.lead(taken) == taken
+
+
+def test_whoever_leads_goes_on_after_a_clock_set_back(storage: Storage) -> None:
+    storage.lead(at(86_400.0, A))
+    storage.lead(at(50.0, B))
+
+    assert storage.lead(at(53.0, A)) == replace(at(53.0, A), since=86_400.0)
+    assert storage.lead(at(61.0, B)).worker_id == "a"
+
+
+def test_a_clock_that_is_a_moment_behind_changes_nothing(storage: Storage) -> None:
+    storage.lead(A)
+
+    assert storage.lead(at(99.5, B)) == A
+
+
 def test_lapsed_or_not_it_is_shown(storage: Storage) -> None:
     storage.lead(replace(A, expires_at=A.since))
 

@@ -249,6 +249,7 @@ def test_what_another_model_embedded_is_still_to_be_embedded(product: Product) -
 def test_a_live_worker_is_shown_and_a_dead_or_silent_one_is_not(product: Product) -> None:
     lease = product.settings.lease_s
     worker_row(product, worker_id="silent", heartbeat_at=time.time() - lease - 1)
+    worker_row(product, worker_id="before the clock was set back", heartbeat_at=time.time() + 1e5)
     worker_row(product, worker_id="dead", pid=dead_pid())
     worker_row(product, worker_id="recycled", process_started="another boot:1")
     assert product.embedding.live_worker() is None
@@ -256,6 +257,20 @@ def test_a_live_worker_is_shown_and_a_dead_or_silent_one_is_not(product: Product
     assert product.embedding.live_worker() == elsewhere
     here = worker_row(product, worker_id="here", heartbeat_at=time.time() + 1)
     assert product.embedding.live_worker() == here
+
+
+def test_a_claim_whose_text_cannot_be_split_is_given_back(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.kbs.create_entry(KB, Draft("A"))
+
+    def missing(_: FakeEncoder) -> None:
+        raise ModelError("there is no tokenizer")
+
+    monkeypatch.setattr(FakeEncoder, "tokenizer", missing)
+    with pytest.raises(ModelError, match="no tokenizer"):
+        product.embedding.embed_entry(FakeEncoder(), KB, "a")
+    assert product.query("SELECT status, attempts FROM embed_queue") == [("pending", 0)]
 
 
 def test_a_dead_process_is_told_from_a_live_one(product: Product) -> None:

@@ -67,6 +67,8 @@ class Other:
 @pytest.fixture
 def other(notes: Shell, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(drain, "_TICK_S", 0.001)
+    # This other one never renews: nobody may believe that its lease is longer than the setting.
+    monkeypatch.setenv("PYRITE_LEADERSHIP_S", "3600")
     for number in range(3):
         notes.ok("create", "--title", f"n{number}", "--body", f"text {number}", "--no-embed")
     settings = loading.load({"PYRITE_HOME": str(notes.home), "PYRITE_MODEL": notes.encoder.name})

@@ -113,7 +113,7 @@ def test_a_small_base_has_no_graph(product: Product) -> None:
 async def test_a_server_builds_it_beside_its_work_and_says_how_far_it_is(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyrite.neighbours.upkeep.LOOK_S", 0.002)
+    monkeypatch.setattr("pyrite.neighbours.upkeep.CHECK_EVERY_S", 0.002)
     product.fill({f"n{n:03}": f"text {n}" for n in range(100)})
     serving = EmbeddingWorker(product.storage, Words(), product.tuned(exact_vectors=EXACT))
     with trio.fail_after(30):

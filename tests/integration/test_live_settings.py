@@ -29,7 +29,7 @@ from tests.integration.hands import KB, LONG, Product
 
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "LOOK_S", 0.005)
+    monkeypatch.setattr(worker, "CHECK_EVERY_S", 0.005)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -64,11 +64,11 @@ def live(tmp_path: Path) -> LiveSettings:
 def test_only_what_changes_in_the_file_is_followed(tmp_path: Path) -> None:
     set_value(tmp_path / "config.toml", "threads", "2")
     live = LiveSettings(Settings(home=tmp_path, threads=7, batch_texts=3), {})
-    assert not live.moved()
+    assert not live.has_changed()
     set_value(tmp_path / "config.toml", "batch_tokens", "99")
-    assert live.moved()
+    assert live.has_changed()
     settings = live.read()
-    assert not live.moved()
+    assert not live.has_changed()
     assert (settings.threads, settings.batch_texts, settings.batch_tokens) == (7, 3, 99)
     set_value(tmp_path / "config.toml", "threads", "4")
     assert live.read().threads == 4
@@ -80,7 +80,7 @@ def test_a_setting_taken_out_has_its_default_again(tmp_path: Path, live: LiveSet
             change(tmp_path / "config.toml", "paused", "true")
         else:
             (tmp_path / "config.toml").unlink()
-        assert live.moved()
+        assert live.has_changed()
         assert live.read().paused is paused
 
 
@@ -106,7 +106,7 @@ def test_an_invalid_file_is_reported_once_and_changes_nothing(tmp_path: Path, te
     before = live.read()
     file.write_text(text)
     assert live.read() == before
-    assert not live.moved()
+    assert not live.has_changed()
     (report,) = reports
     assert str(file) in report
     assert report.endswith("; the settings before it stay in force")
@@ -123,7 +123,7 @@ def test_a_file_replaced_by_another_of_its_size_and_date_is_seen(
     live.read()
     other.write_text("threads = 2")
     other.replace(file)
-    assert live.moved()
+    assert live.has_changed()
     assert live.read().threads == 2
 
 

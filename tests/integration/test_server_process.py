@@ -28,7 +28,7 @@ from tests.integration.hands import KB, LONG, Product
 
 @pytest.fixture(autouse=True)
 def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leadership, "LOOK_S", 0.005)
+    monkeypatch.setattr(leadership, "RETRY_S", 0.005)
 
 
 def process(

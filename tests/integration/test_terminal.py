@@ -205,7 +205,8 @@ def test_a_second_ctrl_c_leaves_at_once_and_nothing_is_lost(
     until(Path(f"{gate}.begun").exists)
     screen.type(CTRL_C)
     screen.wait_for("once more leaves at once")
-    screen.type(CTRL_C)
+    # Within half a second of the first it would be the same one.
+    until(lambda: screen.type(CTRL_C) or screen.process.poll() is not None)
     assert screen.end() == 130  # the gate is shut: the call has not come back
     assert notes.storage.counts().processing > 0
     told = ran_into(notes, "", "index", "embed", "--status").stdout.decode()

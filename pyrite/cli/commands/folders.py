@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -67,6 +66,7 @@ class _Watching:
         """Follow the folders and embed until a signal comes; its number."""
         import trio  # noqa: PLC0415
 
+        from pyrite.services.signals import open_stop_signals  # noqa: PLC0415
         from pyrite.vault.watch import FolderWatch  # noqa: PLC0415
 
         app = self.app
@@ -77,7 +77,7 @@ class _Watching:
             max_bytes=app.settings.max_file_bytes,
         )
         ended_by = 0
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with open_stop_signals() as signals:
             async with trio.open_nursery() as nursery:
                 # Followed first, so that nothing falls in between.
                 await nursery.start(folders.run)
@@ -101,7 +101,7 @@ class _Watching:
         app = self.app
         leadership = Leadership(app.storage, app.settings.leadership_s)
         while True:
-            leader = await leadership.look()
+            leader = await leadership.try_acquire()
             if not leadership.leads:
                 note(f"process {leader.pid} on {leader.host} embeds; it is left what is saved")
             await leadership.acquire()

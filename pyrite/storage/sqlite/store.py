@@ -167,10 +167,10 @@ class SqliteStorage:
         rescued = 0
         if due:
             with self._db.write() as conn:
-                rescued = queue_sql.rescue_expired(conn, request.policy, now=request.now)
+                rescued = queue_sql.rescue_expired(conn, request)
                 claimed = queue_sql.claim(conn, request)
         with self._db.read() as conn:
-            next_due = status_sql.next_due(conn)
+            next_due = status_sql.next_due(conn, request.worker_id)
             return ClaimedRows(
                 due=tuple(queue_sql.read_claimed(conn, claimed, request.worker_id)),
                 next_due_s=None if next_due is None else next_due - request.now,
@@ -230,9 +230,9 @@ class SqliteStorage:
     def lead(self, candidate: Leader, *, dead: Collection[str] = ()) -> Leader:
         """Take the right to embed, or renew it; who does not get it writes nothing."""
         with self._db.read() as conn:
-            found = service_sql.leader_after(service_sql.leader(conn), candidate, dead)
-        if found.worker_id != candidate.worker_id:
-            return found
+            held = service_sql.leader(conn)
+        if held is not None and service_sql.leader_after(held, candidate, dead) == held:
+            return held
         with self._db.write() as conn:
             return service_sql.lead(conn, candidate, dead)
 
@@ -268,7 +268,7 @@ class SqliteStorage:
         """Delete embeddings that have long been unused, in slices."""
         with self._db.read() as conn:
             # An explicit wish is met even where the clock has been set back since.
-            if every_s and now - embedding_sql.collected_at(conn) < every_s:
+            if every_s and abs(now - embedding_sql.collected_at(conn)) < every_s:
                 return 0
             found = embedding_sql.unused(conn)
         with self._db.write() as conn:

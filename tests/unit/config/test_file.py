@@ -193,7 +193,7 @@ def test_a_failure_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_who_waits_for_long_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(file, "_LOCK_TIMEOUT_S", 0.05)
     written(path)
     with (
         FileLock(path.with_name("config.toml.lock")),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pyrite.neighbours.build import Outcome, update_graph
-from pyrite.neighbours.files import FORMAT, GraphFile, GraphFolder, Standing
+from pyrite.neighbours.files import FORMAT, GraphFile, GraphFolder, GraphState
 from pyrite.neighbours.opening import open_index
 from pyrite.neighbours.protocol import NeighbourOptions
 from tests.unit.neighbours.sources import (
@@ -47,8 +47,8 @@ class Published:
         assert file is not None
         return file
 
-    def find(self, *, full: bool = False) -> Standing:
-        return self.graphs.find(MODEL, self.source.database_id, DIMENSION, full=full).standing
+    def find(self, *, full: bool = False) -> GraphState:
+        return self.graphs.find(MODEL, self.source.database_id, DIMENSION, full=full).state
 
     def path(self, part: str) -> Path:
         name: str = json.loads(self.sidecar.read_text())[part]["name"]
@@ -123,27 +123,27 @@ FOREIGN: dict[str, Callable[[Published], object]] = {
 }
 
 
-def check_unused_and_rebuilt(published: Published, standing: Standing) -> None:
+def check_unused_and_rebuilt(published: Published, standing: GraphState) -> None:
     query = published.vectors[0]
     expected = brute_force(published.source, query, 10)
     assert published.find() is standing
 
     index = open_index(published.source, MODEL, published.folder, OPTIONS)
-    assert (index.is_exact, index.standing, len(index)) == (True, standing, COUNT)
+    assert (index.is_exact, index.graph_state, len(index)) == (True, standing, COUNT)
     assert_same(index.search(query, 10), expected)
 
     outcome = update_graph(published.source, MODEL, published.folder, options=OPTIONS)
     assert outcome is Outcome.BUILT
     index.refresh()
-    assert (index.is_exact, index.standing, len(index)) == (False, Standing.USABLE, COUNT)
+    assert (index.is_exact, index.graph_state, len(index)) == (False, GraphState.USABLE, COUNT)
     assert_same(index.search(query, 10), expected)
-    assert published.find(full=True) is Standing.USABLE
+    assert published.find(full=True) is GraphState.USABLE
 
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_one_is_not_used_and_is_built_anew(published: Published, name: str) -> None:
     DAMAGES[name](published)
-    check_unused_and_rebuilt(published, Standing.DAMAGED)
+    check_unused_and_rebuilt(published, GraphState.DAMAGED)
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -151,12 +151,12 @@ def test_one_of_something_else_is_not_used_and_is_built_anew(
     published: Published, name: str
 ) -> None:
     FOREIGN[name](published)
-    check_unused_and_rebuilt(published, Standing.FOREIGN)
+    check_unused_and_rebuilt(published, GraphState.FOREIGN)
 
 
 def test_a_missing_one_is_built(published: Published) -> None:
     published.sidecar.unlink()
-    check_unused_and_rebuilt(published, Standing.MISSING)
+    check_unused_and_rebuilt(published, GraphState.MISSING)
 
 
 def test_a_file_that_is_whole_but_no_graph_is_not_used(published: Published) -> None:
@@ -164,7 +164,7 @@ def test_a_file_that_is_whole_but_no_graph_is_not_used(published: Published) -> 
     path.write_bytes(b"something else " * 1000)
     published.graphs.publish(replace(file, graph=published.graphs.part(path)))
     index = open_index(published.source, MODEL, published.folder, OPTIONS)
-    assert (index.is_exact, index.standing) == (True, Standing.DAMAGED)
+    assert (index.is_exact, index.graph_state) == (True, GraphState.DAMAGED)
 
 
 def test_a_full_look_finds_what_a_quick_one_passes_over(published: Published) -> None:
@@ -173,11 +173,11 @@ def test_a_full_look_finds_what_a_quick_one_passes_over(published: Published) ->
     unseen = 0
     for place in range(len(pristine) // 2, len(pristine) // 2 + 40_000, 4_001):
         flip(path, place)
-        unseen += published.find() is Standing.USABLE
-        assert published.find(full=True) is Standing.DAMAGED
+        unseen += published.find() is GraphState.USABLE
+        assert published.find(full=True) is GraphState.DAMAGED
         path.write_bytes(pristine)
     assert unseen < 11
-    assert published.find(full=True) is Standing.USABLE
+    assert published.find(full=True) is GraphState.USABLE
 
 
 def test_only_the_newest_files_are_kept(published: Published) -> None:

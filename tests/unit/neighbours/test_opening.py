@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pyrite.neighbours.build import Outcome, update_graph
-from pyrite.neighbours.files import GraphFolder, Standing
+from pyrite.neighbours.files import GraphFolder, GraphState
 from pyrite.neighbours.opening import AutoIndex, open_index
 from pyrite.neighbours.protocol import NeighbourIndex, NeighbourOptions
 from tests.unit.neighbours.sources import (
@@ -49,7 +49,7 @@ def test_few_are_compared_one_by_one(source: SqliteSource, tmp_path: Path) -> No
     source.add(VECTORS[:100])
     index = opened(source, tmp_path / "none")
 
-    assert (index.is_exact, index.standing) == (True, None)
+    assert (index.is_exact, index.graph_state) == (True, None)
     check(index, source)
 
 
@@ -61,14 +61,14 @@ def test_without_any(source: SqliteSource, tmp_path: Path) -> None:
 def test_a_graph_is_noticed_when_it_is_published(source: SqliteSource, tmp_path: Path) -> None:
     source.add(VECTORS[:300])
     index = opened(source, tmp_path)
-    assert (index.is_exact, index.standing) == (True, Standing.MISSING)
+    assert (index.is_exact, index.graph_state) == (True, GraphState.MISSING)
     assert update(source, tmp_path) is Outcome.BUILT
     check(index, source)
     assert index.is_exact
 
     index.refresh()
 
-    assert (index.is_exact, index.standing) == (False, Standing.USABLE)
+    assert (index.is_exact, index.graph_state) == (False, GraphState.USABLE)
     check(index, source)
     source.add(VECTORS[300:])
     index.refresh()
@@ -105,7 +105,7 @@ def test_a_matrix_is_not_read_again_when_the_limit_is_crossed(
     source.add(VECTORS[100:101])
     index.refresh()
     # The new one, and one that tells the dimension.
-    assert (index.standing, source.paged) == (Standing.MISSING, 2)
+    assert (index.graph_state, source.paged) == (GraphState.MISSING, 2)
     check(index, source)
 
 
@@ -116,7 +116,7 @@ def test_the_limit_is_crossed_both_ways(source: SqliteSource, tmp_path: Path) ->
     assert not index.is_exact
     source.delete(numbers[:250])
     index.refresh()
-    assert (index.is_exact, index.standing) == (True, None)
+    assert (index.is_exact, index.graph_state) == (True, None)
     check(index, source)
     source.add(VECTORS[300:])
     index.refresh()
@@ -132,7 +132,7 @@ def test_another_database_in_the_same_place(source: SqliteSource, tmp_path: Path
     index = opened(source, tmp_path)
     source.database_id = "restored from a backup"
     index.refresh()
-    assert (index.is_exact, index.standing) == (True, Standing.FOREIGN)
+    assert (index.is_exact, index.graph_state) == (True, GraphState.FOREIGN)
     check(index, source)
 
 
@@ -151,7 +151,7 @@ def test_files_that_go_while_they_are_opened(
 
     monkeypatch.setattr(GraphFolder, "find", find_old)
     index = opened(source, tmp_path)
-    assert (index.is_exact, index.standing) == (False, Standing.USABLE)
+    assert (index.is_exact, index.graph_state) == (False, GraphState.USABLE)
     check(index, source)
 
 

@@ -21,6 +21,7 @@ from actors.lifecycle import (
 from actors.messages import Claim, Event
 from actors.ports import Ending
 from pyrite.storage.protocol import ClaimRequest
+from pyrite.storage.queue_protocol import CLOCK_ERROR_S
 from pyrite.storage.records import (
     BULK,
     INTERACTIVE,
@@ -52,13 +53,22 @@ def any_due(conn: sqlite3.Connection, request: ClaimRequest) -> bool:
     if request.entry_id is not None:
         return True  # that entry is claimed even while it waits for a retry
     ready = f"{READY} AND priority = {INTERACTIVE}" if request.urgent else READY
+    conditions = (
+        ready,
+        "status = 'pending' AND available_at <= :now",
+        f"status = 'pending' AND available_at > :latest_due + {CLOCK_ERROR_S}",
+        "status = 'processing' AND lease_expires_at <= :now AND claimed_by <> :worker",
+        f"status = 'processing' AND lease_expires_at > :latest_lease + {CLOCK_ERROR_S}",
+    )
+    found = (f"EXISTS (SELECT 1 FROM embed_queue WHERE {each})" for each in conditions)
     row = conn.execute(
-        f"""SELECT EXISTS (SELECT 1 FROM embed_queue WHERE {ready})
-                OR EXISTS (SELECT 1 FROM embed_queue
-                           WHERE status = 'pending' AND available_at <= :now)
-                OR EXISTS (SELECT 1 FROM embed_queue
-                           WHERE status = 'processing' AND lease_expires_at <= :now)""",
-        {"now": request.now},
+        f"SELECT {' OR '.join(found)}",
+        {
+            "now": request.now,
+            "worker": request.worker_id,
+            "latest_due": request.latest_due,
+            "latest_lease": request.latest_lease,
+        },
     ).fetchone()
     return bool(row[0])
 
@@ -68,11 +78,23 @@ def _in_scope(kb: str | None) -> str:
     return "" if kb is None else "AND kb_name = :kb"
 
 
+def _shorten(conn: sqlite3.Connection, column: str, latest: float) -> None:
+    """Believe no time that is further away than the settings allow: the clock was set back."""
+    status = "processing" if column == "lease_expires_at" else "pending"
+    conn.execute(
+        f"""UPDATE embed_queue SET {column} = :latest
+            WHERE status = '{status}' AND {column} > :latest + {CLOCK_ERROR_S}""",
+        {"latest": latest},
+    )
+
+
 def claim(conn: sqlite3.Connection, request: ClaimRequest) -> list[int]:
     """Promote and claim, what has expired being rescued; returns the rowids of the claims.
 
     The claim is the one transition that is spelled in SQL, being the same for every row.
     """
+    _shorten(conn, "available_at", request.latest_due)
+    _shorten(conn, "lease_expires_at", request.latest_lease)
     conn.execute(
         "UPDATE embed_queue SET available_at = NULL WHERE status = 'pending' AND available_at <= ?",
         (request.now,),
@@ -217,9 +239,19 @@ def release(conn: sqlite3.Connection, claims: Sequence[Claim]) -> int:
     return released
 
 
-def rescue_expired(conn: sqlite3.Connection, policy: RetryPolicy, *, now: float) -> int:
-    """End the leases that have expired."""
-    return _rescue(conn, "lease_expires_at <= ?", (now,), policy, now)
+def rescue_expired(conn: sqlite3.Connection, request: ClaimRequest) -> int:
+    """End the expired leases of all but the worker that asks.
+
+    Whoever asks is alive and renews its own. If it was suspended for longer than the lease, or
+    late, the entry is not at fault, and would have failed after as many naps as attempts. Nor
+    does who claims one entry touch others: their worker may be about to renew them.
+    """
+    expired = "lease_expires_at <= ? AND claimed_by <> ?"
+    values: tuple[object, ...] = (request.now, request.worker_id)
+    if request.entry_id is not None:
+        expired += " AND kb_name = ? AND entry_id = ?"
+        values += (request.kb, request.entry_id)
+    return _rescue(conn, expired, values, request.policy, request.now)
 
 
 def rescue_workers(

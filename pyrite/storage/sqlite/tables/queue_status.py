@@ -25,14 +25,16 @@ from pyrite.storage.sqlite.driver import sqlite3
 READY = "status = 'pending' AND available_at IS NULL"
 
 
-def next_due(conn: sqlite3.Connection) -> float | None:
-    """When the next waiting row falls due or the next lease expires."""
+def next_due(conn: sqlite3.Connection, worker_id: str) -> float | None:
+    """When the next waiting row falls due, or the next lease of another worker expires."""
     row = conn.execute(
         """SELECT min(at) FROM (
                SELECT min(available_at) AS at FROM embed_queue
                WHERE status = 'pending' AND available_at IS NOT NULL
                UNION ALL
-               SELECT min(lease_expires_at) FROM embed_queue WHERE status = 'processing')"""
+               SELECT min(lease_expires_at) FROM embed_queue
+               WHERE status = 'processing' AND claimed_by <> ?)""",
+        (worker_id,),
     ).fetchone()
     due: float | None = row[0]
     return due

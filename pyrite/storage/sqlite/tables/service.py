@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import astuple, replace
 
 from pyrite.errors import ConflictError
+from pyrite.storage.queue_protocol import CLOCK_ERROR_S
 from pyrite.storage.records import JobRow, Leader, TokenRow, WorkerRow
 from pyrite.storage.sqlite.driver import sqlite3
 
@@ -56,14 +57,19 @@ def leader_after(held: Leader | None, candidate: Leader, dead: Collection[str]) 
         return candidate
     if held.worker_id == candidate.worker_id:
         return replace(candidate, since=held.since)
-    lapsed = held.expires_at <= candidate.since
-    return candidate if lapsed or held.worker_id in dead else held
+    if held.expires_at <= candidate.since or held.worker_id in dead:
+        return candidate
+    if held.expires_at > candidate.expires_at + CLOCK_ERROR_S:
+        # The clock was set back: unless it is renewed, it lapses after one lease, not after days.
+        return replace(held, expires_at=candidate.expires_at)
+    return held
 
 
 def lead(conn: sqlite3.Connection, candidate: Leader, dead: Collection[str]) -> Leader:
     """Take the right, or renew it, if that is possible; returns who has it now."""
-    found = leader_after(leader(conn), candidate, dead)
-    if found.worker_id == candidate.worker_id:
+    held = leader(conn)
+    found = leader_after(held, candidate, dead)
+    if found != held:
         conn.execute(
             "INSERT OR REPLACE INTO leadership VALUES (1, ?, ?, ?, ?, ?, ?)", astuple(found)
         )
