@@ -48,7 +48,6 @@ async def test_what_is_posted_is_embedded_and_told(product: Product) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.xdist_group("model")
 async def test_the_real_model(product: Product) -> None:
     with started(product, *REAL, PYRITE_MODEL="all-MiniLM-L6-v2") as server:
         async with feed(server) as connection:

@@ -126,7 +126,7 @@ class Reading(RuleBasedStateMachine):
         self.every_event_once_or_said_to_be_missing()
 
 
-Reading.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Reading.TestCase.settings = settings(stateful_step_count=40)
 TestReading = Reading.TestCase
 
 
