@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,6 @@ def run(*command: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.process
 @pytest.mark.model
-@pytest.mark.xdist_group("model")
 def test_quickstart_answers_a_question_and_can_be_run_again(tmp_path: Path) -> None:
     for _ in range(2):
         done = run("deploy/quickstart", home=tmp_path)
@@ -44,12 +44,18 @@ def test_quickstart_answers_a_question_and_can_be_run_again(tmp_path: Path) -> N
 
 @pytest.mark.process
 @pytest.mark.model
-@pytest.mark.xdist_group("model")
-def test_every_benchmark_runs_and_writes_what_it_measured(tmp_path: Path) -> None:
-    done = run(
-        *(sys.executable, "-m", "tests.bench", "--quick", "--output", str(tmp_path / "results")),
-        home=tmp_path,
-    )
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(("--quick",), id="quick"),
+        pytest.param((), id="full", marks=[pytest.mark.long, pytest.mark.timeout(4 * 3600)]),
+    ],
+)
+def test_every_benchmark_runs_and_writes_what_it_measured(
+    tmp_path: Path, size: Sequence[str]
+) -> None:
+    command = (sys.executable, "-m", "tests.bench", *size)
+    done = run(*command, "--output", str(tmp_path / "results"), home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in BENCHMARKS:
         result = json.loads((tmp_path / "results" / f"{name}.json").read_text(encoding="utf-8"))

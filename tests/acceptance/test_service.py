@@ -84,7 +84,6 @@ async def test_agents_are_served_and_a_stop_ends_their_sessions(product: Product
 
 
 @pytest.mark.model
-@pytest.mark.xdist_group("model")
 async def test_the_real_model(product: Product) -> None:
     with started(product, *REAL, PYRITE_MODEL="all-MiniLM-L6-v2") as server:
         async with feed(server) as connection:

@@ -14,7 +14,6 @@ import trio
 
 from actors.messages import Event, Gap, WorkerState
 from pyrite.cli.context import make_encoder
-from pyrite.config.settings import Settings
 from pyrite.embedding.service import EmbeddingService
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.encoders.protocol import TextEncoder
@@ -24,6 +23,7 @@ from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.entry_files import Draft, Edit
 from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
+from tests.bench.home import settings_in
 from tests.bench.report import Table, percentile
 
 #: A paragraph of prose in the body, long enough to have a comma put into it.
@@ -41,7 +41,7 @@ class Bench:
     rounds: int
 
     def __post_init__(self) -> None:
-        self.settings = Settings(home=self.folder / "home")
+        self.settings = settings_in(self.folder / "home")
         self.storage = SqliteStorage(self.settings.database_path)
         self.worker = EmbeddingWorker(self.storage, self.encoder, self.settings)
         self.service = KBService(self.storage, self.settings, wake=self.worker.wake)
@@ -83,13 +83,13 @@ def is_done(event: Event | Gap, revision: int) -> bool:
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    encoder = make_encoder(Settings(home=folder))
+    encoder = make_encoder(settings_in(folder))
     encoder.load()
     rounds, pages = (2, 4) if quick else (12, 60)
     bench = Bench(folder, encoder, rounds)
     (folder / "written").mkdir()
     bench.service.add_kb("written", folder / "written")
-    body = long_body(folder / "source", encoder, 10 if quick else CHUNKS)
+    body = long_body(folder / "source", encoder, 4 if quick else CHUNKS)
     table = Table(
         "An edit of a long entry",
         ("", "chunks encoded", "seconds to embed_complete: median", "p90", "times faster"),

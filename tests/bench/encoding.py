@@ -24,7 +24,6 @@ import trio
 from sentence_transformers import SentenceTransformer
 
 from pyrite.cli.context import make_encoder
-from pyrite.config.settings import Settings
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.encoders.local.model_files import find
 from pyrite.encoders.protocol import TextEncoder
@@ -35,6 +34,7 @@ from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.entry_files import Draft
 from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
+from tests.bench.home import settings_in
 from tests.bench.report import Table
 
 DEFAULT_BATCH = 32
@@ -69,7 +69,7 @@ class Bench:
     def pipeline(self) -> float:
         """How long the pipeline takes in a database of its own; reading files is no part of it."""
         self.runs += 1
-        settings = Settings(home=self.folder / f"home {self.runs}")
+        settings = settings_in(self.folder / f"home {self.runs}")
         with closing(SqliteStorage(settings.database_path)) as storage:
             FolderSync(storage, settings).sync(
                 KBService(storage, settings).add_kb("texts", self.notes)
@@ -111,7 +111,7 @@ class Bench:
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
     rounds = 1 if quick else 3
-    settings = Settings(home=folder)
+    settings = settings_in(folder)
     exact, fast = make_encoder(settings), make_encoder(replace(settings, precision="fast"))
     for encoder in (exact, fast):
         encoder.load()
@@ -120,7 +120,8 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     halved = SentenceTransformer(path, model_kwargs={"dtype": torch.bfloat16})
     tables = []
     for name, (tokens, count) in list(LENGTHS.items())[: 1 if quick else None]:
-        texts = texts_of(folder / f"pages {name}", exact, tokens, 8 if quick else count)
+        some, pages = (4, 10) if quick else (count, None)
+        texts = texts_of(folder / f"pages {name}", exact, tokens, some, pages)
         bench = Bench(folder / name, texts, library, halved, exact, fast)
         tables.append(compare(name, bench, rounds))
     memory = Table("Peak memory", ("", "MB"))
@@ -175,9 +176,11 @@ def compare(name: str, bench: Bench, rounds: int) -> Table:
     return table
 
 
-def texts_of(folder: Path, encoder: TextEncoder, tokens: int, count: int) -> list[str]:
-    """That many texts of about so many tokens, from real pages."""
-    real_pages(folder)
+def texts_of(
+    folder: Path, encoder: TextEncoder, tokens: int, count: int, pages: int | None
+) -> list[str]:
+    """That many texts of about so many tokens, from all real pages or from some."""
+    real_pages(folder, pages)
     splitter = Splitter(encoder.tokenizer(), encoder.window)
     tokenizer = encoder.tokenizer()
     texts: list[str] = []

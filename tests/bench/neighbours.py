@@ -81,9 +81,9 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     # What was made once can be kept: a million vectors take a quarter of an hour.
     folder = Path(os.environ.get("BENCH_NEIGHBOURS_KEEP", folder))
     for size in sizes:
-        bench = Bench(folder / str(size), size, queries=50 if quick else 500)
+        bench = Bench(folder / str(size), size, 12 if quick else 500, 1 if quick else 5)
         bench.searches(tables[0])
-        bench.confined(tables[1], searches=10 if quick else 50)
+        bench.confined(tables[1], searches=4 if quick else 50)
         bench.files(tables[2])
         bench.close()
     return tables
@@ -100,9 +100,11 @@ class Searcher(Protocol):
 class Bench:
     """A database of so many vectors, with a graph, and queries with their exact answers."""
 
-    def __init__(self, folder: Path, size: int, queries: int) -> None:
+    def __init__(self, folder: Path, size: int, queries: int, times: int) -> None:
         self.folder = folder
         self.size = size
+        #: How often to take what is a median.
+        self.times = times
         folder.mkdir(parents=True, exist_ok=True)
         self.storage = SqliteStorage(folder / "pyrite.db")
         self.model_id = self.storage.model("bench", "bench").model_id
@@ -225,7 +227,7 @@ class Bench:
 
     def files(self, table: Table) -> None:
         sizes = {path.suffix: path.stat().st_size / 1e6 for path in self.graphs.iterdir()}
-        graph_opened_s = median_of(lambda: timed(self.graph))
+        graph_opened_s = self.median(lambda: timed(self.graph))
         graph = self.graph()
         findable = [self.findable(index) * 1000 for index in (self.exact, graph)]
         processes = [self.process(exact=exact) for exact in (True, False)]
@@ -260,7 +262,10 @@ class Bench:
             assert found[0][0] == number
             return took
 
-        return median_of(once)
+        return self.median(once)
+
+    def median(self, once: Callable[[], float]) -> float:
+        return float(np.median([once() for _ in range(self.times)]))
 
     def process(self, *, exact: bool) -> float:
         """Seconds that a process takes from its start to the end of its first search."""
@@ -278,7 +283,7 @@ query = np.ones({DIMENSION}, np.float32) / np.float32({DIMENSION**0.5})
 assert len(index.search(query, {LIMIT})) == {LIMIT} and index.is_exact is {exact}
 """
         command = [sys.executable, "-c", code]
-        return median_of(lambda: timed(lambda: subprocess.run(command, check=True)))
+        return self.median(lambda: timed(lambda: subprocess.run(command, check=True)))
 
 
 class Bits:
@@ -379,7 +384,3 @@ def timed(function: Callable[[], object]) -> float:
     started = time.perf_counter()
     function()
     return time.perf_counter() - started
-
-
-def median_of(once: Callable[[], float]) -> float:
-    return float(np.median([once() for _ in range(5)]))

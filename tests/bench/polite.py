@@ -22,13 +22,13 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from actors.lifecycle import Status
-from pyrite.config.settings import Settings
 from pyrite.knowledge.service import KBService
 from pyrite.storage.records import Filters
 from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.entry_files import Draft
 from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
+from tests.bench.home import settings_in
 from tests.bench.report import Table, percentile
 
 #: From one write to the next, in seconds.
@@ -71,7 +71,7 @@ class Site:
     """A new database with pages to import, and a knowledge base to write into meanwhile."""
 
     def __init__(self, folder: Path, pages: Path) -> None:
-        self.settings = Settings(home=folder / "home")
+        self.settings = settings_in(folder / "home")
         self.storage = SqliteStorage(self.settings.database_path)
         self.service = KBService(self.storage, self.settings)
         self.log = folder / "import.log"
@@ -164,7 +164,7 @@ class Site:
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    pages, rounds, length_s = (10, 1, 0.7) if quick else (None, 2, 12.0)
+    pages, rounds, length_s = (4, 1, 0.4) if quick else (None, 2, 12.0)
     real_pages(folder / "pages", pages)
     ways = dict(list(WAYS.items())[: 2 if quick else None])
     seen: dict[str, list[Watched]] = {way: [] for way in ways}
@@ -224,7 +224,7 @@ def table(seen: Mapping[str, Sequence[Watched]], early: set[str], length_s: floa
 
 def plot(folder: Path, quick: bool) -> None:
     """Draw one import at the default settings, from its start, with idle time at both sides."""
-    idle_s, length_s = (0.6, 2.0) if quick else (5.0, 40.0)
+    idle_s, length_s = (0.6, 0.6) if quick else (5.0, 40.0)
     root = folder / "plot"
     root.mkdir()
     site = Site(root, folder / "pages")

@@ -31,6 +31,7 @@ from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.sync import FolderSync
 from tests.bench import cisi
 from tests.bench.cisi import Collection, Document, Query
+from tests.bench.home import settings_in
 from tests.bench.report import Table
 
 #: How many documents each system names, best first.
@@ -57,9 +58,9 @@ def run(folder: Path, quick: bool) -> Sequence[Table]:
     if not cisi.FOLDER.exists():
         return [Table("Not measured", (), f"The CISI collection is not at {cisi.FOLDER}.")]
     collection = cisi.read(cisi.FOLDER)
-    documents = collection.documents[: 24 if quick else None]
+    documents = collection.documents[: 8 if quick else None]
     queries = collection.queries[: 4 if quick else None]
-    settings = Settings(home=folder / "home")
+    settings = settings_in(folder / "home")
     storage = SqliteStorage(settings.database_path)
     encoder = make_encoder(settings)
     fill(storage, settings, encoder, folder / "cisi", documents)

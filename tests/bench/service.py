@@ -27,6 +27,7 @@ from trio_websocket import open_websocket_url
 from pyrite.cli.context import make_encoder
 from pyrite.config.settings import Settings
 from tests.acceptance.pages import real_pages
+from tests.bench.home import settings_in
 from tests.bench.report import Table, percentile
 
 #: Entries of the import that is embedded meanwhile.
@@ -126,7 +127,7 @@ def serving(folder: Path, given: Mapping[str, str], pages: Path | None) -> Itera
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYRITE_")}
     environment |= {
         "PYRITE_HOME": str(folder / "home"),
-        "PYRITE_CACHE": str(Settings(home=folder).cache_path),
+        "PYRITE_CACHE": str(settings_in(folder).cache_path),
         # The clients are one, and in a hurry.
         "PYRITE_RATE_LIMIT": "0",
         "PYRITE_LOG_LEVEL": "warning",
@@ -164,14 +165,14 @@ def serving(folder: Path, given: Mapping[str, str], pages: Path | None) -> Itera
 
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
-    rounds, each, follows = (1, 4, 3) if quick else (2, 60, 45)
-    clients = CLIENTS[: 2 if quick else None]
-    real_pages(folder / "pages", 20 if quick else IMPORT)
+    rounds, each, follows = (1, 4, 2) if quick else (2, 60, 45)
+    clients = CLIENTS[: 1 if quick else None]
+    real_pages(folder / "pages", 2 if quick else IMPORT)
     encodes: list[float] = []
     ways = dict(list(WAYS.items())[: 2 if quick else None])
     seen = {way: Seen() for way in ways}
     for number in range(rounds):
-        encodes += encode_times(Settings(home=folder), follows)
+        encodes += encode_times(settings_in(folder), follows)
         for turn, (way, (given, imports)) in enumerate(ways.items()):
             pages = folder / "pages" if imports else None
             with serving(folder / f"{number}-{turn}", given, pages) as server:

@@ -10,13 +10,13 @@ from pathlib import Path
 import trio
 
 from pyrite.cli.context import make_encoder
-from pyrite.config.settings import Settings
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.knowledge.service import KBService
 from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.entry_files import Draft
 from pyrite.vault.sync import FolderSync
 from tests.acceptance.pages import real_pages
+from tests.bench.home import settings_in
 from tests.bench.report import Table, percentile
 
 #: Between two writes, so that they meet every phase of the pipeline, in seconds.
@@ -25,7 +25,7 @@ PAUSE_S = 0.01
 
 def run(folder: Path, quick: bool) -> Sequence[Table]:
     pages, writes = (2, 10) if quick else (40, 500)
-    settings = Settings(home=folder / "home")
+    settings = settings_in(folder / "home")
     storage = SqliteStorage(settings.database_path)
     service = KBService(storage, settings)
     (folder / "written").mkdir()

@@ -31,9 +31,7 @@ FIELDS: st.SearchStrategy[JSON] = st.recursive(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     body=TEXT,
     title=TEXT,

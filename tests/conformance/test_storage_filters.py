@@ -257,15 +257,14 @@ ANY_FILTERS = st.builds(
 )
 
 
+@pytest.mark.repeats
 def test_filters_together_let_through_what_each_alone_does(opener: Opener) -> None:
     storage = opener()
     worker = fill(storage)
 
     @settings(
-        max_examples=80,
-        deadline=None,
         derandomize=True,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(filters=ANY_FILTERS)
     def check(filters: Filters) -> None:

@@ -44,10 +44,8 @@ def unfinished(storage: Storage, kb: str | None) -> int:
 
 
 @settings(
-    max_examples=60,
-    deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=STEPS)
 def test_counts_always_equal_a_recount(opener: Opener, steps: list[tuple[str, str, str]]) -> None:

@@ -334,10 +334,8 @@ class Truth:
 
 
 @settings(
-    max_examples=50,
-    deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(STEPS, max_size=30), kbs=st.sampled_from([(), ("kb",), ("kb", "other")]))
 def test_whoever_follows_the_numbers_has_every_vector(

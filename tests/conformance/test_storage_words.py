@@ -332,6 +332,7 @@ VOCABULARY = ("ash", "birch", "cedar", "elm", "fir")
 TEXTS = st.lists(st.sampled_from((*VOCABULARY, "and")), max_size=8).map(" ".join)
 
 
+@pytest.mark.repeats
 def test_it_finds_what_is_there_whatever_is_written(opener: Opener) -> None:
     storage = opener()
 
@@ -339,10 +340,8 @@ def test_it_finds_what_is_there_whatever_is_written(opener: Opener) -> None:
         return f" {wanted} " in f" {text} "
 
     @settings(
-        max_examples=60,
-        deadline=None,
         derandomize=True,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(
         bodies=st.dictionaries(st.sampled_from("abcdefgh"), TEXTS, min_size=1),
@@ -452,9 +451,7 @@ def test_highlights_are_of_one_entry(storage: Storage) -> None:
     assert highlights(storage, "kb", "a", query("ash")) == [(8, 11)]
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     parts=st.lists(
         st.text(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,6 @@ from pyrite.vault.entry_files import Draft, Edit
 from tests.fakes.encoder import FakeEncoder
 from tests.integration import hands
 from tests.integration.hands import KB, Product
-
-EXAMPLES = int(os.environ.get("PYRITE_SCRIPT_EXAMPLES", "30"))
 
 PARAGRAPHS = [
     *(" ".join(f"w{n}x{word}" for word in range(30)) for n in range(6)),
@@ -116,11 +113,7 @@ def step(verb: str, name: str = "a", text: str = "", *, kb: str = KB, to: str = 
 LONG = "\n\n".join(PARAGRAPHS)
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=14))
 @example([step("write", text=LONG), step("embed"), step("edit", text=LONG[200:]), step("collect")])
 @example(

@@ -59,7 +59,8 @@ def test_the_metrics_count_it_as_pending(changed: Product) -> None:
         now=NOW,
         leads=False,
         worker=None,
-        listeners=None,
+        clients=0,
+        drops=0,
         last_event=0,
         observed=Metrics().registry,
     )

@@ -110,6 +110,7 @@ async def test_a_refusal_before_the_body_leaves_the_connection_of_use(tmp_path: 
 
 
 @pytest.mark.process
+@pytest.mark.repeats
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_every_operation_does_as_the_document_says(tmp_path: Path, examples: int) -> None:
     node = FakeNode(tmp_path / "server", rate_limit=0)

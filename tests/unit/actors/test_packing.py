@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import Batch
@@ -144,7 +144,6 @@ def test_limits_can_be_changed_between_batches():
 
 
 @given(limits, workloads())
-@settings(max_examples=50)
 def test_a_batch_is_closed_only_by_a_limit_or_by_the_end(limits, groups):
     """No room is given away: neither neighbour in length would have fitted in."""
     window = Window(limits, 10_000)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -219,7 +219,6 @@ async def test_the_good_chunks_of_a_failed_entry_are_kept(table, autojump_clock)
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
 def test_whatever_happens_every_entry_ends_as_it_should(data):
     """Sizes, failures and an absent model at random; the outcome can be told in advance."""
     numbers = itertools.count()

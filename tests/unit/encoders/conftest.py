@@ -1,9 +1,10 @@
-"""One cache with the real model, prepared once for all tests of a run."""
+"""A copy of the run's prepared model, which no test of another worker touches."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -19,7 +20,13 @@ from pyrite.encoders.local.openvino import OpenVinoBackend
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    """What `./tests/run` has prepared with this code; empty where nothing has been."""
+    made = tmp_path_factory.mktemp("prepared") / "cache"
+    given = os.environ.get("PYRITE_CACHE")
+    if given and (Path(given) / "models").is_dir():
+        return shutil.copytree(given, made, ignore=shutil.ignore_patterns("*.lock"))
+    made.mkdir()
+    return made
 
 
 def openvino_encoder(cache: Path, precision: Precision = "exact") -> LocalEncoder:
@@ -30,7 +37,7 @@ def openvino_encoder(cache: Path, precision: Precision = "exact") -> LocalEncode
 
 @pytest.fixture(scope="session")
 def encoder(cache: Path) -> LocalEncoder:
-    """The default model, prepared in the shared cache; skips where OpenVINO is not installed."""
+    """The default model, prepared unless it is; skips where OpenVINO is not installed."""
     if importlib.util.find_spec("openvino") is None:
         pytest.skip("OpenVINO is not installed")
     made = openvino_encoder(cache)

@@ -25,7 +25,6 @@ assert len(encoder.encode_query("a query")) == 384
 
 @pytest.mark.model
 @pytest.mark.xdist_group("model")
-@pytest.mark.xdist_group("model")
 def test_a_model_is_loaded_after_the_graphs_library(encoder: LocalEncoder, cache: Path) -> None:
     """The other way round, OpenVINO raises an error that says nothing."""
     assert encoder.ready
@@ -46,7 +45,6 @@ def test_without_openvino_the_graphs_library_stands_alone() -> None:
 
 
 @pytest.mark.model
-@pytest.mark.xdist_group("model")
 @pytest.mark.xdist_group("model")
 def test_the_converter_can_be_had_after_the_library_without_it(encoder: LocalEncoder) -> None:
     assert encoder.ready

@@ -124,13 +124,11 @@ def check(name, window, page):
     return pairs
 
 
-@settings(max_examples=150, deadline=None)
 @given(PAGES, st.sampled_from(["words", "characters", "bytes"]), st.sampled_from(WINDOWS))
 def test_chunks_fit_and_leave_nothing_out(page, name, window):
     check(name, window, page)
 
 
-@settings(max_examples=40, deadline=None)
 @given(PAGES, st.sampled_from([16, 40, 256]))
 def test_chunks_fit_the_real_model(page, window):
     check("real", window, page)
@@ -230,7 +228,7 @@ def changed(name, window, before, after):
 
 
 # How far a change reaches is a matter of chance, with a thin tail; the examples stay the same.
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(st.integers(0, 10**6), st.sampled_from([0, 7, 20]), st.integers(0, 149), st.integers(0, 3))
 def test_an_edit_changes_only_what_is_near(seed, headings, place, kind):
     before = prose(random.Random(seed), 150, headings)

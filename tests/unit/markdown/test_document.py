@@ -5,7 +5,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, reject, settings
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from pyrite.errors import InvalidEntryError
@@ -104,7 +104,6 @@ BYTES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
 @given(BYTES)
 def test_reading_raises_nothing_but_the_documented_error(raw):
     try:
@@ -138,7 +137,6 @@ FIELDS = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.tuples(TEXT, TEXT, TEXT), st.lists(TEXT, max_size=3), BODY, FIELDS)
 @example(("", "", ""), [], "\n---\n", {})
 @example(("T", "t", "s"), ["a"], "---\na: 1\n---\n\ufeff", {"": ""})
@@ -189,7 +187,6 @@ def test_what_cannot_be_written_is_refused_by_name(arguments, reason):
         create(**{"title": "T", **arguments})
 
 
-@settings(max_examples=300)
 @given(
     st.sampled_from(["", "\ufeff"]),
     st.sampled_from(["", "---\n---\n", "---\na: 1\n---\n\n", "---\r\na: 1\r\n---\r\n\r\n",

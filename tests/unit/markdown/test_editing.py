@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrite.errors import InvalidEntryError
@@ -207,7 +207,6 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-@settings(max_examples=300)
 def test_a_value_is_read_as_it_was_rendered(value):
     assert same(parse(f"a: {flow(value, inside=False)}\n")["a"], value)
     assert same(parse(f"[{flow(value)}]\n".join(["a: ", ""]))["a"], [value])
@@ -259,7 +258,6 @@ def pages(draw):
     return [draw(fields(name)) for name in names]
 
 
-@settings(max_examples=400, deadline=None)
 @given(
     pages(),
     st.dictionaries(

@@ -4,7 +4,7 @@ from unittest import mock
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrite.markdown import frontmatter
@@ -135,7 +135,6 @@ YAML_PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300)
 @given(st.lists(st.sampled_from(YAML_PIECES), max_size=25).map("".join), st.sampled_from(LOADERS))
 def test_nothing_but_the_documented_error_is_raised(front, loader):
     with mock.patch.object(frontmatter, "_LOADER", loader):

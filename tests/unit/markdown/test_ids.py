@@ -5,7 +5,7 @@ import unicodedata
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrite.errors import InvalidEntryError, UnreadableFileError
@@ -113,7 +113,6 @@ def place(tmp_path_factory):
     return root
 
 
-@settings(max_examples=300)
 @given(relative=NAMES)
 def test_no_path_leads_out_of_the_root(place, relative):
     try:

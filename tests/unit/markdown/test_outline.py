@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrite.markdown.outline import (
@@ -73,7 +73,6 @@ def test_what_ends_more_of_the_structure_ranks_higher():
     assert ranks["o"] == ranks["y:"]
 
 
-@settings(max_examples=300, deadline=None)
 @given(MARKS)
 def test_leaves_follow_one_another_and_leave_nothing_out(text):
     leaves = outline(text)
@@ -150,6 +149,5 @@ def test_what_is_meant_to_be_hard_is_read_all_the_same(text):
 
 
 @given(MARKS)
-@settings(max_examples=300, deadline=None)
 def test_a_text_is_known_to_have_no_heading_without_being_parsed(text):
     assert headings_over(text) == common(outline(text))

@@ -32,7 +32,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(derandomize=True)
 @given(
     steps=st.lists(STEPS, max_size=12),
     query=VECTOR,
