@@ -62,7 +62,7 @@ from tests.conformance.queue_model import Key, QueueModel, Row
 T = TypeVar("T")
 
 #: The few are the same each time.
-FEW = 25
+FEW = 50
 MANY = 650
 STEPS_EACH = 100
 
@@ -391,9 +391,11 @@ class StorageMachine(RuleBasedStateMachine):
         self.saw("slept and kept" if mine else "slept and held nothing")
         self.finish_claims(mine)
 
-    @rule(back=st.sampled_from([0.5, 10.0, LEASE_S, 3600.0]))
-    def set_clock_back(self, back: float) -> None:
-        """Whatever waits for a time waits no longer than it may."""
+    @rule(number=PICKS, back=st.sampled_from([0.5, 10.0, LEASE_S, 3600.0]))
+    def set_clock_back(self, number: int, back: float) -> None:
+        """What waits for a time, as an entry does that has failed, waits no longer than it may."""
+        self.tick()
+        self.fail_claims(self.pick(number), final=False)
         self.tick(-back)
         for name in WORKERS:
             self.claim_some(name, 1)
@@ -410,6 +412,9 @@ class StorageMachine(RuleBasedStateMachine):
     def fail(self, number: int, final: bool, power: str) -> None:
         claims = self.pick(number)
         self.tick(power=power)
+        self.fail_claims(claims, final=final)
+
+    def fail_claims(self, claims: list[Claim], *, final: bool) -> None:
         for claim in claims:
             committed, settled = self.attempt(
                 partial(self.worker["A"].fail, claim, final=final, now=self.now)

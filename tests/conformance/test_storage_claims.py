@@ -275,7 +275,7 @@ def test_a_worker_keeps_what_it_holds_however_often_it_sleeps(
         storage.renew([claim], now + LEASE_S)
 
     assert not worker.finish(claim, now=31 * LEASE_S).lost
-    assert (claim.attempt, storage.last_error()) == (1, None)
+    assert (claim.attempt, storage.queue_state().last_error) == (1, None)
 
 
 def test_a_worker_that_slept_rescues_what_others_left(storage: Storage, worker: Worker) -> None:
