@@ -19,6 +19,7 @@ from quart_trio import QuartTrio
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pyrite.config.settings import Settings
+from pyrite.server.log_writer import LogWriter
 from pyrite.server.middleware.request_log import RequestRecord, listen
 
 #: The product's own loggers, which follow the setting.
@@ -47,11 +48,14 @@ def configure(settings: Settings, environ: Mapping[str, str], stream: TextIO | N
         stream: where to; the standard error, if not given.
     """
     out = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(out)
+    handler = LogWriter(out)
     as_json = settings.log_format == "json"
     handler.setFormatter(_formatter(as_json=as_json, colours=_colours(out, environ)))
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     root = logging.getLogger()
+    for former in root.handlers:
+        if isinstance(former, LogWriter):
+            former.close()
     root.handlers = [handler]
     # Others' debugging goes too far: that of HTTP/2 holds each header, tokens included.
     root.setLevel(max(level, logging.INFO))

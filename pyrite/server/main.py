@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -210,13 +211,23 @@ class _Run:
     async def _end_in_time(self) -> None:
         """End the process if a stop takes longer than it may.
 
-        What is left then hangs in a thread. Nothing is lost by leaving it: what was committed
-        is durable, and the next worker finds this one dead and frees its claims.
+        What is left then hangs, in a thread or even on the event loop, so it is a thread that
+        waits. Nothing is lost by leaving: what was committed is durable, and the next worker
+        finds this one dead and frees its claims.
         """
         await self._process.closing.wait()
-        await trio.sleep(self._process.settings.grace_s)
-        _log.warning("the grace period is over: the process ends, and leaves what hangs")
-        leave(0)
+        timer = threading.Timer(self._process.settings.grace_s, _leave_what_hangs)
+        timer.daemon = True
+        timer.start()
+        try:
+            await trio.sleep_forever()
+        finally:
+            timer.cancel()
+
+
+def _leave_what_hangs() -> None:
+    _log.warning("the grace period is over: the process ends, and leaves what hangs")
+    leave(0)
 
 
 def leave(code: int) -> NoReturn:

@@ -106,7 +106,9 @@ async def get_entry(kb: str, id: str) -> Response:  # noqa: A002 - what it is ca
     served = server()
     stored = await served.run_sync(served.kbs.get_entry, kb, id)
     headers = {"ETag": etag(stored.revision)}
-    if _given("If-None-Match") and request.if_none_match.contains_weak(str(stored.revision)):
+    if _given("If-None-Match") and preconditions.names_revision(
+        request.if_none_match, stored.revision
+    ):
         return nothing(HTTPStatus.NOT_MODIFIED, headers)
     return reply(entries.entry(stored), headers=headers)
 
@@ -140,7 +142,7 @@ async def put_entry(kb: str, id: str, *, data: EntryText) -> Response:  # noqa: 
             if match is not None:
                 raise preconditions.not_there(id)
             return served.kbs.create_entry(kb, data.draft(id)), True
-        if none is not None and none.contains_weak(str(present.revision)):
+        if none is not None and preconditions.names_revision(none, present.revision):
             raise preconditions.moved_on(present.revision)
         expected = preconditions.expected_revision(match, present.revision)
         edit = replacing(data.draft(id))

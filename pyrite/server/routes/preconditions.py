@@ -14,6 +14,10 @@ from werkzeug.http import parse_etags
 
 from pyrite.api.problems import ProblemError
 
+#: What proxies that compress an answer put at the end of its ETag: Caddy's `"1-zstd"`, Apache's
+#: `"1-gzip"`. nginx makes it weak instead.
+_COMPRESSED = re.compile(r"-(?:gzip|br|zstd|deflate)\Z")
+
 _ETAG = r'(?:(?:W/)?"[^"\s]*"|\d+)'
 _ETAGS = re.compile(rf"\s*(?:\*|{_ETAG}(?:\s*,\s*{_ETAG})*)\s*")
 
@@ -21,6 +25,17 @@ _ETAGS = re.compile(rf"\s*(?:\*|{_ETAG}(?:\s*,\s*{_ETAG})*)\s*")
 def etag(revision: int) -> str:
     """The ETag of an entry at a revision."""
     return f'"{revision}"'
+
+
+def names_revision(tags: ETags, revision: int) -> bool:
+    """Whether one of some ETags is that of a revision, as we gave it or as a proxy has made it.
+
+    A weak one, or one for a compressed answer, names the same revision: an entry's ETag says
+    which text was read, and not which bytes came over the line.
+    """
+    return tags.star_tag or str(revision) in {
+        _COMPRESSED.sub("", tag) for tag in tags.as_set(include_weak=True)
+    }
 
 
 def if_match(given: str) -> ETags | None:
@@ -59,7 +74,7 @@ def expected_revision(match: ETags | None, present: int) -> int | None:
         )
     if match.star_tag:
         return None
-    if not match.is_strong(str(present)):
+    if not names_revision(match, present):
         raise moved_on(present)
     return present
 

@@ -63,7 +63,7 @@ async def list_related(
         served.kbs.check_filters(filters)
         stored = served.kbs.get_entry(kb, id)
         key = stored.kb, stored.entry.id
-        neighbourhood = served.search.nearest_entries()
-        return find_related(served.storage, neighbourhood, key, filters, query_args.limit)
+        nearest = served.search.nearest_entries()
+        return find_related(served.storage, nearest, key, filters, query_args.limit)
 
     return reply(api.related_result(await served.run_search(find)))

@@ -33,13 +33,22 @@ def restored() -> Iterator[None]:
     root.setLevel(level)
 
 
-class Terminal(io.StringIO):
+class Written(io.StringIO):
+    """What was logged, once the thread has written it."""
+
+    def getvalue(self) -> str:
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        return super().getvalue()
+
+
+class Terminal(Written):
     def isatty(self) -> bool:
         return True
 
 
 def configured(stream: io.StringIO | None = None, **settings: Any) -> io.StringIO:
-    out = io.StringIO() if stream is None else stream
+    out = Written() if stream is None else stream
     logs.configure(Settings(home=Path("/nowhere"), **settings), {}, out)
     return out
 

@@ -14,14 +14,20 @@ def match(header: str | None) -> ETags | None:
 
 
 @pytest.mark.parametrize(
-    ("header", "expected"), [('"7"', 7), ('"6", "7"', 7), ("*", None), (etag(7), 7), ("7", 7)]
+    ("header", "expected"),
+    [
+        *(('"7"', 7), ('"6", "7"', 7), ("*", None), (etag(7), 7), ("7", 7)),
+        # As proxies that compress have it.
+        *(('W/"7"', 7), ('"7-gzip"', 7), ('"7-zstd"', 7), ('W/"7-br"', 7), ('"6", "7-gzip"', 7)),
+    ],
 )
 def test_who_has_read_the_present_revision_may(header: str, expected: int | None) -> None:
     assert expected_revision(match(header), 7) == expected
 
 
 @pytest.mark.parametrize(
-    ("header", "status"), [(None, 428), ('"6"', 412), ('W/"7"', 412), ('"x"', 412)]
+    ("header", "status"),
+    [(None, 428), ('"6"', 412), ('W/"6"', 412), ('"x"', 412), ('"6-gzip"', 412), ('"7-x"', 412)],
 )
 def test_who_has_not_may_not(header: str | None, status: int) -> None:
     with pytest.raises(ProblemError) as refused:
