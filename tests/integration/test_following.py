@@ -36,9 +36,9 @@ class Other:
         self.said: list[str] = []
         self.when: dict[str, Callable[[], object]] = {}
 
-    def lead(self) -> None:
+    def lead(self, *, in_place_of: str = "") -> None:
         row = Leader(ME.worker_id, ME.pid, ME.host, ME.process_started, 0.0, time.time() + 3600)
-        self.storage.lead(row)
+        self.storage.lead(row, dead=[in_place_of])
 
     def resign(self) -> None:
         self.storage.resign(ME.worker_id)
@@ -132,8 +132,8 @@ def test_it_follows_again_when_another_takes_the_right_back(
         notes.encoder.fail = None
         leader = other.storage.leader()
         assert leader is not None
-        other.storage.resign(leader.worker_id)
-        other.lead()
+        # In one transaction, or the renewal that comes at any moment takes it between the two.
+        other.lead(in_place_of=leader.worker_id)
         assert stopped.wait(LONG)
         other.embed()
 
