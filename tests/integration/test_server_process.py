@@ -128,12 +128,12 @@ async def test_the_right_is_lost_and_won_again_as_often_as_it_may_be(
     other = replace(identity(), worker_id="other")
     async with running(serving):
         for time_lost in (1, 2, 3):
-            product.storage.resign(serving.leadership.me.worker_id)
             now = time.time()
             row = Leader(
                 other.worker_id, other.pid, other.host, other.process_started, now, now + 3600
             )
-            product.storage.lead(row)
+            # In one transaction: a renewal may come at any moment.
+            product.storage.lead(row, dead=[serving.leadership.me.worker_id])
             await until(lambda: not serving.leads and serving.worker_state() is None)
             assert serving.leadership.lost == time_lost
             product.storage.resign(other.worker_id)
