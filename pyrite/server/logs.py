@@ -63,6 +63,8 @@ def configure(settings: Settings, environ: Mapping[str, str], stream: TextIO | N
         logging.getLogger(name).setLevel(level)
     # It counts every write in the folders at this level, the server's own among them.
     logging.getLogger("watchfiles").setLevel(max(level, logging.WARNING))
+    # It tells the ids of sessions, which are as good as their holders' tokens.
+    logging.getLogger("mcp").setLevel(max(level, logging.WARNING))
     # Started by itself, Hypercorn has given its logger a handler, and would log twice.
     logging.getLogger("hypercorn.error").handlers.clear()
 
