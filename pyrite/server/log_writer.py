@@ -60,12 +60,15 @@ class LogWriter(logging.Handler):
             while self._lines.unfinished_tasks and (left := until - time.monotonic()) > 0:
                 self._lines.all_tasks_done.wait(left)
 
-    def close(self) -> None:
-        """Let the thread end once it has written what waits."""
+    def stop(self) -> None:
+        """Let the thread end once it has written what waits; nothing may be logged any more.
+
+        Not a part of :meth:`close`, which whoever configures logging anew calls for handlers that
+        go on being used, as Hypercorn does in its workers.
+        """
         # Where there is no room it ends with the process: nobody reads what it would write before.
         with suppress(queue.Full):
             self._lines.put_nowait(None)
-        super().close()
 
     def _write_lines(self) -> None:
         while (line := self._lines.get()) is not None:

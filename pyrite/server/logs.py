@@ -55,7 +55,7 @@ def configure(settings: Settings, environ: Mapping[str, str], stream: TextIO | N
     root = logging.getLogger()
     for former in root.handlers:
         if isinstance(former, LogWriter):
-            former.close()
+            former.stop()
     root.handlers = [handler]
     # Others' debugging goes too far: that of HTTP/2 holds each header, tokens included.
     root.setLevel(max(level, logging.INFO))

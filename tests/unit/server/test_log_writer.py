@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import logging.config
 import os
 import threading
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def test_lines_are_written_in_order() -> None:
         logger.info("line %d", number)
     writer.flush()
     assert out.getvalue().splitlines() == [f"line {number}" for number in range(1000)]
-    writer.close()
+    writer.stop()
 
 
 def test_lines_without_room_are_dropped_counted_and_said(slow: Slow) -> None:
@@ -68,7 +69,7 @@ def test_lines_without_room_are_dropped_counted_and_said(slow: Slow) -> None:
     said = [line for line in kept if "were dropped" in line]
     assert len(said) == 1
     assert kept == [said[0], "0", "1", "2"]
-    writer.close()
+    writer.stop()
 
 
 def test_a_pipe_that_nobody_reads_holds_nobody_up() -> None:
@@ -78,7 +79,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up() -> None:
         logger = logger_to(writer)
         for _ in range(1000):  # a pipe holds 64 KiB
             logger.info("x" * 1000)
-        writer.close()
+        writer.stop()
         text = ""
         while not text.count("were dropped"):
             text += reader.readline()
@@ -105,7 +106,7 @@ def test_a_reader_that_has_gone_ends_nothing() -> None:
     logger.info("b")
     writer.flush()
     assert writer._thread.is_alive()
-    writer.close()
+    writer.stop()
     writer._thread.join(30)
     assert not writer._thread.is_alive()
     with suppress(BrokenPipeError):
@@ -118,4 +119,16 @@ def test_a_record_that_cannot_be_formatted_is_told_as_what_went_wrong() -> None:
     logger_to(writer).info("%d", "no number")
     writer.flush()
     assert "TypeError" in out.getvalue()
-    writer.close()
+    writer.stop()
+
+
+def test_it_goes_on_after_logging_was_configured_anew() -> None:
+    """As Hypercorn does in its workers: that closes every handler there is."""
+    out = io.StringIO()
+    writer = LogWriter(out)
+    logger = logger_to(writer)
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    logger.info("still here")
+    writer.flush()
+    assert out.getvalue() == "still here\n"
+    writer.stop()
