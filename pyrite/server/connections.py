@@ -26,6 +26,7 @@ from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.typing import H11SendableEvent
 
 from actors.pipeline import cause
+from pyrite.server.strict_http import StrictParser
 
 _log = logging.getLogger("pyrite.server")
 
@@ -134,6 +135,10 @@ def awaits_answer(protocol: H11Protocol | H2Protocol) -> bool:
 
 class Http1(H11Protocol):
     """HTTP/1.1 that can become a WebSocket, and nothing else."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.connection = StrictParser(self.config.h11_max_incomplete_size)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore ``Upgrade: h2c``; HTTP/2 may begin a connection, and not follow in one.

@@ -151,3 +151,49 @@ async def test_a_connection_ends_when_its_client_has_gone(node: FakeNode) -> Non
             with trio.fail_after(LIMIT_S / 4):
                 while await client.receive_some():
                     pass
+
+
+#: Requests that a proxy may see end elsewhere; behind each, another is hidden.
+AMBIGUOUS = {
+    "a length and chunks": request(
+        *(b"/healthz", b"Content-Length: 5", b"Transfer-Encoding: chunked"), method=b"POST"
+    )
+    + b"0\r\n\r\n",
+    "chunks and a length": request(
+        *(b"/healthz", b"Transfer-Encoding: chunked", b"Content-Length: 5"), method=b"POST"
+    )
+    + b"0\r\n\r\n",
+    "chunks of HTTP/1.0": request(b"/healthz", b"Transfer-Encoding: chunked").replace(
+        b"HTTP/1.1", b"HTTP/1.0"
+    )
+    + b"0\r\n\r\n",
+    "two lengths": request(b"/healthz", b"Content-Length: 0", b"Content-Length: 5"),
+    "two lengths in one": request(b"/healthz", b"Content-Length: 0, 5"),
+    "a folded header": request(b"/healthz", b"X: y\r\n Content-Length: 5"),
+    "a header folded by a tab": request(b"/healthz", b"X: y\r\n\tz"),
+    "line feeds": request().replace(b"\r\n", b"\n"),
+    "one line feed": request(b"/healthz", b"X: y\nContent-Length: 0"),
+    "a line feed before the end": request()[:-2] + b"\n",
+    "a carriage return": request(b"/healthz", b"X: y\rContent-Length: 5"),
+    "a blank before a colon": request(b"/healthz", b"Content-Length : 0"),
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+async def test_a_request_of_which_the_end_is_ambiguous_is_refused(
+    node: FakeNode, name: str
+) -> None:
+    async with serving(node) as url:
+        parts = (AMBIGUOUS[name] + request(),)
+        answer = await trio.to_thread.run_sync(attack, url, parts)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in answer.lower()
+        assert answer.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_line_feed_among_trailers_is_refused(node: FakeNode) -> None:
+    sent = request(b"/healthz", b"Transfer-Encoding: chunked", method=b"POST")
+    async with serving(node) as url:
+        parts = (sent + b"0\r\nX: y\n\n" + request(),)
+        answer = await trio.to_thread.run_sync(attack, url, parts)
+        assert b" 200 " not in answer
