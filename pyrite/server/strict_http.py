@@ -34,6 +34,8 @@ class StrictParser(h11.Connection):
             names = {name for name, _ in event.headers}
             in_chunks = b"transfer-encoding" in names
             if in_chunks and (b"content-length" in names or event.http_version < b"1.1"):
+                # Nothing of what follows is read as a request.
+                self._process_error(self.their_role)
                 raise h11.RemoteProtocolError("a length, or an HTTP/1.0, with chunks")
         return event
 
