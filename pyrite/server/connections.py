@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -27,6 +28,7 @@ from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.typing import H11SendableEvent
 
 from actors.pipeline import cause
+from pyrite.server.admission import Admission, SaySeldom, raise_limit, refuse
 from pyrite.server.strict_http import StrictParser
 from pyrite.server.websocket_frames import CountingConnection
 
@@ -42,6 +44,10 @@ _TURN_BYTES = 2**12
 
 def install() -> None:
     """Have this process serve connections as here."""
+    Connection.admission = Admission(raise_limit())
+    accepting = logging.getLogger("trio.serve_listeners")
+    if not any(isinstance(each, SaySeldom) for each in accepting.filters):
+        accepting.addFilter(SaySeldom())
     hypercorn.trio.run.TCPServer = Connection  # type: ignore[attr-defined]
     hypercorn.protocol.H11Protocol = Http1  # type: ignore[attr-defined]
     hypercorn.protocol.ws_stream.Connection = CountingConnection  # type: ignore[attr-defined]
@@ -49,6 +55,9 @@ def install() -> None:
 
 class Connection(TCPServer):
     """A connection that ends alone, whatever goes wrong in it."""
+
+    #: Shared by all of a process; :func:`install` sets it by the limit on file descriptors.
+    admission = Admission(2**10)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -58,9 +67,21 @@ class Connection(TCPServer):
     async def run(self) -> None:
         """Serve it to its end; an error is logged, and the connection closed."""
         try:
-            await super().run()
+            with self.admission.admitted(self._peer()) as admitted:
+                if admitted:
+                    await super().run()
+                else:
+                    await refuse(self.stream)
         except* Exception as group:  # noqa: BLE001 - whatever it is, the others go on
             _log.warning("a connection has failed and is closed: %s", _brief(group))
+
+    def _peer(self) -> str:
+        """The address of the client; empty where it has gone already, or has none."""
+        with suppress(OSError):
+            found = getattr(self.stream, "transport_stream", self.stream).socket.getpeername()
+            if isinstance(found, tuple):
+                return str(found[0])
+        return ""
 
     async def protocol_send(self, event: Event) -> None:
         """Send, or close; what cannot be sent any more is dropped."""
