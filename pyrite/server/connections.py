@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import h11
 import hypercorn.protocol
+import hypercorn.protocol.ws_stream
 import hypercorn.trio.run
 import trio
 from hypercorn.events import Closed, Event, RawData
@@ -26,21 +28,36 @@ from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.typing import H11SendableEvent
 
 from actors.pipeline import cause
+from pyrite.server.admission import Admission, SaySeldom, raise_limit, refuse
+from pyrite.server.strict_http import StrictParser
+from pyrite.server.websocket_frames import CountingConnection
 
 _log = logging.getLogger("pyrite.server")
 
 #: The states of a client over HTTP/1.1 that has something to send yet.
 _SENDS = frozenset({h11.IDLE, h11.SEND_BODY})
 
+#: So much of what a client has sent is taken in at a time: thousands of frames of HTTP/2 fit into
+#: one read, and take a tenth of a second, in which nobody else is served.
+_TURN_BYTES = 2**12
+
 
 def install() -> None:
     """Have this process serve connections as here."""
+    Connection.admission = Admission(raise_limit())
+    accepting = logging.getLogger("trio.serve_listeners")
+    if not any(isinstance(each, SaySeldom) for each in accepting.filters):
+        accepting.addFilter(SaySeldom())
     hypercorn.trio.run.TCPServer = Connection  # type: ignore[attr-defined]
     hypercorn.protocol.H11Protocol = Http1  # type: ignore[attr-defined]
+    hypercorn.protocol.ws_stream.Connection = CountingConnection  # type: ignore[attr-defined]
 
 
 class Connection(TCPServer):
     """A connection that ends alone, whatever goes wrong in it."""
+
+    #: Shared by all of a process; :func:`install` sets it by the limit on file descriptors.
+    admission = Admission(2**10)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -50,9 +67,21 @@ class Connection(TCPServer):
     async def run(self) -> None:
         """Serve it to its end; an error is logged, and the connection closed."""
         try:
-            await super().run()
+            with self.admission.admitted(self._peer()) as admitted:
+                if admitted:
+                    await super().run()
+                else:
+                    await refuse(self.stream)
         except* Exception as group:  # noqa: BLE001 - whatever it is, the others go on
             _log.warning("a connection has failed and is closed: %s", _brief(group))
+
+    def _peer(self) -> str:
+        """The address of the client; empty where it has gone already, or has none."""
+        with suppress(OSError):
+            found = getattr(self.stream, "transport_stream", self.stream).socket.getpeername()
+            if isinstance(found, tuple):
+                return str(found[0])
+        return ""
 
     async def protocol_send(self, event: Event) -> None:
         """Send, or close; what cannot be sent any more is dropped."""
@@ -64,6 +93,9 @@ class Connection(TCPServer):
                         await self.stream.send_all(event.data)
             else:
                 await super().protocol_send(event)
+                if isinstance(event, Closed):
+                    # Whatever it was about to take in, or waits for, is of no use any more.
+                    self._reading.cancel()
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             # The client has gone; or, since writes take turns, the connection is being closed
             # while a ping is due. A reader that waits for its turn in a pipeline, which does not
@@ -82,7 +114,7 @@ class Connection(TCPServer):
         try:
             with self._reading:
                 while (data := await self._receive()) is not None:
-                    await self.protocol.handle(RawData(data))
+                    await self._handle(data)
                     if not data:
                         break
             await self.protocol.handle(Closed())
@@ -95,6 +127,13 @@ class Connection(TCPServer):
             await self._release()
         self._client_gone = True
         await self.idle_task.stop()
+
+    async def _handle(self, data: bytes) -> None:
+        """Take in what one read has brought, and let the other connections have their turns."""
+        await self.protocol.handle(RawData(data[:_TURN_BYTES]))
+        for start in range(_TURN_BYTES, len(data), _TURN_BYTES):
+            await trio.lowlevel.checkpoint()
+            await self.protocol.handle(RawData(data[start : start + _TURN_BYTES]))
 
     async def _idle_timeout(self) -> None:
         """Close the connection once it has been idle for long, or at once without a client.
@@ -134,6 +173,10 @@ def awaits_answer(protocol: H11Protocol | H2Protocol) -> bool:
 
 class Http1(H11Protocol):
     """HTTP/1.1 that can become a WebSocket, and nothing else."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.connection = StrictParser(self.config.h11_max_incomplete_size)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore ``Upgrade: h2c``; HTTP/2 may begin a connection, and not follow in one.

@@ -14,10 +14,14 @@ import pytest
 import trio
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio import serve
+from trio.testing import MockClock
+from wsproto.connection import ConnectionType
+from wsproto.events import CloseConnection, Ping, Pong
 
 from pyrite.server import connections
 from pyrite.server.app import create_app
 from pyrite.server.main import address_of, bind, hypercorn_config
+from pyrite.server.websocket_frames import CountingConnection
 from tests.fakes.node import FakeNode
 from tests.integration.attacks import (
     ATTACKS,
@@ -26,6 +30,7 @@ from tests.integration.attacks import (
     assail,
     attack,
     break_off,
+    frame,
     handshake,
     request,
 )
@@ -94,6 +99,36 @@ async def test_the_mcp_server_goes_on(product: Product) -> None:
         assert await trio.to_thread.run_sync(alive, url)
 
 
+async def test_a_large_read_leaves_turns_to_the_others() -> None:
+    largest, turns = 0, 0
+
+    class Protocol:
+        async def handle(self, event: Event) -> None:
+            nonlocal largest
+            assert isinstance(event, RawData)
+            taken.append(event.data)
+            largest = max(largest, len(event.data))
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    taken: list[bytes] = []
+    unused: Any = None
+    connection = connections.Connection(unused, unused, unused, {}, unused)
+    connection.protocol = Protocol()  # type: ignore[assignment]
+    data = bytes(range(256)) * 256
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await connection._handle(data)
+        nursery.cancel_scope.cancel()
+    assert b"".join(taken) == data
+    assert largest <= 4096
+    assert turns >= 10
+
+
 class Closing:
     """A stream of which the end is being sent."""
 
@@ -151,3 +186,98 @@ async def test_a_connection_ends_when_its_client_has_gone(node: FakeNode) -> Non
             with trio.fail_after(LIMIT_S / 4):
                 while await client.receive_some():
                     pass
+
+
+#: Requests that a proxy may see end elsewhere; behind each, another is hidden.
+AMBIGUOUS = {
+    "a length and chunks": request(
+        *(b"/healthz", b"Content-Length: 5", b"Transfer-Encoding: chunked"), method=b"POST"
+    )
+    + b"0\r\n\r\n",
+    "chunks and a length": request(
+        *(b"/healthz", b"Transfer-Encoding: chunked", b"Content-Length: 5"), method=b"POST"
+    )
+    + b"0\r\n\r\n",
+    "chunks of HTTP/1.0": request(b"/healthz", b"Transfer-Encoding: chunked").replace(
+        b"HTTP/1.1", b"HTTP/1.0"
+    )
+    + b"0\r\n\r\n",
+    "two lengths": request(b"/healthz", b"Content-Length: 0", b"Content-Length: 5"),
+    "two lengths in one": request(b"/healthz", b"Content-Length: 0, 5"),
+    "a folded header": request(b"/healthz", b"X: y\r\n Content-Length: 5"),
+    "a header folded by a tab": request(b"/healthz", b"X: y\r\n\tz"),
+    "line feeds": request().replace(b"\r\n", b"\n"),
+    "one line feed": request(b"/healthz", b"X: y\nContent-Length: 0"),
+    "a line feed before the end": request()[:-2] + b"\n",
+    "a carriage return": request(b"/healthz", b"X: y\rContent-Length: 5"),
+    "a blank before a colon": request(b"/healthz", b"Content-Length : 0"),
+}
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+async def test_a_request_of_which_the_end_is_ambiguous_is_refused(
+    node: FakeNode, name: str
+) -> None:
+    async with serving(node) as url:
+        parts = (AMBIGUOUS[name] + request(),)
+        answer = await trio.to_thread.run_sync(attack, url, parts)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in answer.lower()
+        assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the open files are read from /proc")
+async def test_nothing_is_held_for_what_follows_a_refused_request(node: FakeNode) -> None:
+    async with serving(node) as url:
+        before = sockets()
+        parts = (AMBIGUOUS["a length and chunks"] + request() * 1000,)
+        await trio.to_thread.run_sync(attack, url, parts)
+        with trio.fail_after(LIMIT_S / 4):
+            while sockets() > before:  # noqa: ASYNC110 - the kernel tells nobody
+                await trio.sleep(0.01)
+
+
+async def test_a_line_feed_among_trailers_is_refused(node: FakeNode) -> None:
+    sent = request(b"/healthz", b"Transfer-Encoding: chunked", method=b"POST")
+    async with serving(node) as url:
+        parts = (sent + b"0\r\nX: y\n\n" + request(),)
+        answer = await trio.to_thread.run_sync(attack, url, parts)
+        assert b" 200 " not in answer
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        frame(9) * 61,
+        frame(10) * 62,
+        frame(1, b"x", flags=0) + frame(0, flags=0) * 60,
+    ],
+    ids=["pings", "pongs", "fragments"],
+)
+async def test_too_many_frames_close_a_websocket(node: FakeNode, flood: bytes) -> None:
+    refused = b"\x03\xf0too many frames"
+    async with serving(node) as url:
+        send = partial(trio.to_thread.run_sync, attack, url)
+        assert refused in await send((handshake(), flood))
+        assert refused not in await send((handshake(), flood[: len(flood) // 2]))
+
+
+def pongs(connection: CountingConnection, number: int) -> list[Any]:
+    """What comes of so many pongs, each with a zero mask."""
+    connection.receive_data(frame(10) * number)
+    return list(connection.events())
+
+
+async def test_pongs_that_answer_pings_are_not_counted(autojump_clock: MockClock) -> None:
+    connection = CountingConnection(ConnectionType.SERVER)
+    for _ in range(200):
+        connection.send(Ping())
+        assert [type(each) for each in pongs(connection, 1)] == [Pong]
+    # Pings that nobody has answered allow no more than one.
+    for _ in range(200):
+        connection.send(Ping())
+    assert {type(each) for each in pongs(connection, 61)} == {Pong}
+    await trio.sleep(61)
+    assert {type(each) for each in pongs(connection, 60)} == {Pong}
+    *_, last = pongs(connection, 1)
+    assert isinstance(last, CloseConnection)
