@@ -24,6 +24,7 @@ import trio
 
 from actors.fanout import KEPT, Fanout
 from actors.messages import Statistics
+from actors.retry import StorageRetry
 from pyrite.api.base import plain
 from pyrite.api.index import embed_status
 from pyrite.api.problems import ProblemError
@@ -86,15 +87,19 @@ class ServerProcess:
         services.on_write(self.wrote)
         self._threads = Threads()
         self.run_search = self._threads.run_search
+        #: What all that runs by itself does while the database is unavailable.
+        self.retry = StorageRetry(_log.warning)
         self.feed = Fanout(
             *(self.storage, self.run_sync, rendered),
             replay=KEPT,
             watch_s=self.settings.poll_interval_s,
+            retry=self.retry,
         )
         self.jobs = Jobs(
             *(self.storage, self.kbs, self.sync, self.run_sync),
             clock=self.clock,
             wrote=services.wrote,
+            retry=self.retry,
         )
         self.mcp = MCPEndpoint(
             *(services, self._threads, self.wait), embeds=embeds, highest=highest, sessions=alone
@@ -157,6 +162,7 @@ class ServerProcess:
             beside.start_soon(
                 announce_status,
                 *(self.feed, self.run_sync, lambda: plain(embed_status(self.embedding.status()))),
+                self.retry,
             )
             await beside.start(self._run_jobs)
             async with trio.open_nursery() as ending:
@@ -201,6 +207,7 @@ class ServerProcess:
             me=self.leadership.me,
             observer=self.metrics,
             fanout=self.feed,
+            retry=self.retry,
         )
 
     async def _embed(self, worker: EmbeddingWorker) -> None:
@@ -216,7 +223,7 @@ class ServerProcess:
                     await beside.start(self._folders().run)
                 # Refused where a stop has come first.
                 with suppress(ProblemError):
-                    await self.jobs.start_sync()
+                    await self.retry(self.jobs.start_sync)
                 await worker.run()
                 beside.cancel_scope.cancel()
         finally:
@@ -227,5 +234,6 @@ class ServerProcess:
         return FolderWatch(
             *(self.storage, self.sync),
             synced=lambda _: self.feed.tell(),
+            retry=self.retry,
             max_bytes=self.settings.max_file_bytes,
         )

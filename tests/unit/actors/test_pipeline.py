@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.embedder import Patience
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import WorkerState
 from actors.packing import BatchLimits
 from actors.pipeline import Pipeline, PipelineOptions, cause
 from actors.ports import EncoderUnavailableError, RefusedTextError
+from actors.retry import Patience
 from tests.fakes.pipeline import (
     INTERACTIVE,
     FakeQueue,
