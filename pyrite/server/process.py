@@ -211,24 +211,30 @@ class ServerProcess:
         )
 
     async def _embed(self, worker: EmbeddingWorker) -> None:
-        """Serve the queue and follow the folders, from what was written while nobody looked."""
+        """Serve the queue and follow the folders until the worker is stopped."""
         if self.closing.is_set():
             return
         _log.info("this process embeds")
         self._worker = worker
         try:
             async with trio.open_nursery() as beside:
-                # Followed first, so that nothing falls in between.
-                if self.settings.watch_folders:
-                    await beside.start(self._folders().run)
-                # Refused where a stop has come first.
-                with suppress(ProblemError):
-                    await self.retry(self.jobs.start_sync)
+                # Beside the worker, for it may take an outage until they have begun.
+                beside.start_soon(self._keep_in_step)
                 await worker.run()
                 beside.cancel_scope.cancel()
         finally:
             self._worker = None
         _log.info("this process embeds no longer")
+
+    async def _keep_in_step(self) -> None:
+        """Follow the folders, from what was written while nobody looked."""
+        async with trio.open_nursery() as nursery:
+            # Followed first, so that nothing falls in between.
+            if self.settings.watch_folders:
+                await nursery.start(self._folders().run)
+            # Refused where a stop has come first.
+            with suppress(ProblemError):
+                await self.retry(self.jobs.start_sync)
 
     def _folders(self) -> FolderWatch:
         return FolderWatch(

@@ -24,6 +24,7 @@ from pyrite.storage.sqlite.tables import queue as queue_sql
 from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product
+from tests.integration.test_folder_watch import following
 from tests.integration.test_server_process import process, running, until
 
 
@@ -114,6 +115,19 @@ async def test_a_server_that_starts_while_the_database_is_locked_embeds_after_it
             serving.stop()
 
 
+async def test_a_server_that_never_got_to_its_first_sync_stops_in_time(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = process(product, grace_s=0.1)
+
+    def refuse(_: object) -> None:
+        raise connection.DatabaseUnavailableError("database is locked")
+
+    monkeypatch.setattr(serving.storage, "put_job", refuse)
+    async with running(serving):
+        await until(lambda: serving.retry.reason is not None)
+
+
 def test_what_passes_is_told_apart_from_bugs(product: Product) -> None:
     db = product.storage._db
     with locked(product), pytest.raises(StorageUnavailableError) as refused, db.write():
@@ -123,6 +137,18 @@ def test_what_passes_is_told_apart_from_bugs(product: Product) -> None:
     with pytest.raises(sqlite3.OperationalError) as bug, db.read() as conn:
         conn.execute("SELECT * FROM nowhere")
     assert not isinstance(bug.value, StorageUnavailableError)
+
+
+async def test_folders_are_followed_on_after_an_outage(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with following(product) as watching:
+        database = Refusing(product, monkeypatch, "kbs")
+        database.refuses = True
+        product.write("one.md")
+        await until(lambda: watching.watch._retry.reason is not None)
+        database.refuses = False
+        await watching.until("one")
 
 
 # The queue of one worker
