@@ -171,6 +171,8 @@ class ServerProcess:
                     ending.start_soon(self._lead)
                 task_status.started()
                 await self.closing.wait()
+                # A lock that another process keeps is not waited for until the grace is over.
+                self.storage.hurry()
                 self._doing_jobs.cancel()
                 if self._acquiring is not None:
                     self._acquiring.cancel()

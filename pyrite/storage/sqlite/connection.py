@@ -20,6 +20,10 @@ from pyrite.storage.sqlite.migrate import migrate
 #: How long to wait for another process's transaction, in seconds.
 BUSY_TIMEOUT_S = 30.0
 
+#: How long a writer waits between two looks at whether it is still to wait, in seconds; and how
+#: long once the process is about to end.
+_SLICE_S = 0.5
+
 
 #: What the message of a database that cannot be opened ends in.
 ASK_DOCTOR = "; `pyrite doctor` says what to do"
@@ -90,11 +94,14 @@ class Connections:
         self.path = path
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
+        self._hurries = False
         with ExitStack() as opened:  # if one step fails, what came before is closed
             try:
                 _make_folder(path)
                 self._writer = opened.enter_context(closing(connect(path)))
                 migrate(self._writer, path)
+                slice_ms = int(min(_SLICE_S, BUSY_TIMEOUT_S) * 1000)
+                self._writer.execute(f"PRAGMA busy_timeout = {slice_ms}")
                 self._reader = opened.enter_context(closing(connect(path)))
                 self._watcher = opened.enter_context(closing(CommitWatcher(path)))
             except (sqlite3.Error, OSError) as error:
@@ -111,7 +118,7 @@ class Connections:
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction with the write lock held: committed at the end, or rolled back."""
         with unavailable_told(), self._write_lock:
-            self._writer.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self._writer
                 self.commit(self._writer)
@@ -119,6 +126,23 @@ class Connections:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+
+    def hurry(self) -> None:
+        """From now on wait for another process's transaction only for a moment."""
+        self._hurries = True
+
+    def _begin(self) -> None:
+        """Take the write lock, which another process may have."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or self._hurries or time.monotonic() > deadline:
+                    raise
+            else:
+                return
 
     def commit(self, connection: sqlite3.Connection) -> None:
         """The one place where a transaction becomes durable."""

@@ -108,6 +108,9 @@ class SqliteStorage:
         """
         return compact(self.path)
 
+    def hurry(self) -> None:
+        self._db.hurry()
+
     def changed(self) -> bool:
         return self._db.changed()
 
