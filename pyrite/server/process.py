@@ -113,6 +113,8 @@ class ServerProcess:
         self._embeds = embeds
         self._live = LiveSettings(self.settings, self.environ, _log.warning)
         self._acquiring: trio.CancelScope | None = None
+        #: A stop before the feed could be read, in an outage, ends the wait for it.
+        self._beginning = trio.CancelScope()
         self._doing_jobs = trio.CancelScope()
         self._worker: EmbeddingWorker | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -148,6 +150,7 @@ class ServerProcess:
 
     def stop(self) -> None:
         """Begin a graceful stop; :meth:`run` returns when it is done."""
+        self._beginning.cancel()
         self.closing.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -158,7 +161,8 @@ class ServerProcess:
         """
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as beside:
-            await beside.start(self.feed.run)
+            with self._beginning:
+                await beside.start(self.feed.run)
             beside.start_soon(
                 announce_status,
                 *(self.feed, self.run_sync, lambda: plain(embed_status(self.embedding.status()))),

@@ -132,6 +132,33 @@ async def test_a_server_that_never_got_to_its_first_sync_stops_in_time(
         await until(lambda: serving.retry.reason is not None)
 
 
+async def test_a_server_that_cannot_read_its_feed_begins_when_it_can_and_stops_before(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = True
+
+    def refuse(function: Callable[[], object]) -> object:
+        if refused:
+            raise connection.DatabaseUnavailableError("disk I/O error")
+        return function()
+
+    stopped, later = process(product), process(product)
+    for each in (stopped, later):
+        storage = each.storage
+        monkeypatch.setattr(storage, "feed_bounds", partial(refuse, storage.feed_bounds))
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stopped.run)
+            await until(lambda: stopped.retry.reason is not None)
+            stopped.stop()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(later.run)
+            await until(lambda: later.retry.reason is not None)
+            refused = False
+            await until(lambda: later.worker_state() is not None)
+            later.stop()
+
+
 def test_what_passes_is_told_apart_from_bugs(product: Product) -> None:
     db = product.storage._db
     with locked(product), pytest.raises(StorageUnavailableError) as refused, db.write():
