@@ -24,21 +24,7 @@ import trio
 
 from actors.messages import Batch, Encoded, Piece, Refused, Report, StateChange, WorkerState
 from actors.ports import Encoder, EncoderUnavailableError, RefusedTextError, RunSync
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How an unavailable model is tried again; the delay doubles up to the cap."""
-
-    base_s: float = 1.0
-    cap_s: float = 60.0
-    #: Tries before the error is raised instead; infinite for a service.
-    tries: float = math.inf
-
-    def delay(self, tried: int) -> float:
-        """Seconds to wait after ``tried`` failures."""
-        return min(self.cap_s, self.base_s * 2.0 ** min(tried - 1, 64))
-
+from actors.retry import Patience
 
 #: However short the rest, the encoder is looked at no more often than this, in seconds.
 _SHORTEST_REST_S = 0.05

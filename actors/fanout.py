@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -25,7 +26,8 @@ import trio
 
 from actors.auto_reset_event import AutoResetEvent
 from actors.messages import Event, Gap
-from actors.ports import EventLog, RunInThread, Watch
+from actors.ports import CommitWatcher, EventLog, RunInThread, StorageUnavailableError, Watch
+from actors.retry import StorageRetry
 from actors.watch import watch_in_thread
 
 T = TypeVar("T")
@@ -58,6 +60,8 @@ class Fanout(Generic[T]):
             who come back all at once after a restart.
         watch_s: how often commits are looked for.
         watch: looks for them; tests put one here that goes by a mock clock.
+        retry: what is done while the database is unavailable: what is read late is late, and
+            nothing is missed.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Fanout(Generic[T]):
         replay: int = 0,
         watch_s: float = WATCH_S,
         watch: Watch = watch_in_thread,
+        retry: StorageRetry | None = None,
     ) -> None:
         self._log = log
         self._run_sync = run_sync
@@ -76,6 +81,7 @@ class Fanout(Generic[T]):
         self._replay = replay
         self._watch_s = watch_s
         self._watch = watch
+        self._retry = retry or StorageRetry()
         self._kept: deque[T] = deque(maxlen=KEPT)
         self._told = AutoResetEvent()
         self._committed = trio.Event()
@@ -93,13 +99,13 @@ class Fanout(Generic[T]):
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Publish events until cancelled; started once those that were there are known."""
         # It watches from before the first look: nothing is committed unseen between the two.
-        watcher = await self._run_sync(self._log.watcher)
+        watcher = await self._retry(partial(self._run_sync, self._log.watcher))
         try:
             self._kept.clear()
             self.last = max(0, await self.newest() - self._replay)
             await self._read()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._watch, watcher, self.tell, self._watch_s)
+                nursery.start_soon(self._keep_watching, watcher)
                 task_status.started()
                 while True:
                     await self._told.wait()
@@ -127,7 +133,7 @@ class Fanout(Generic[T]):
 
     async def newest(self) -> int:
         """The number of the newest event in the database, published or not."""
-        bounds = await self._run_sync(self._log.feed_bounds)
+        bounds = await self._retry(partial(self._run_sync, self._log.feed_bounds))
         return bounds.last
 
     @contextmanager
@@ -176,7 +182,7 @@ class Fanout(Generic[T]):
         if items is not None:
             return items, position + len(items)
         newest = self.last
-        page = await self._run_sync(self._log.events, position, PAGE)
+        page = await self._events(position)
         found = with_gaps(position, page, newest)
         return [self._render(each) for each in found], found[-1].seq
 
@@ -188,9 +194,25 @@ class Fanout(Generic[T]):
         """Publish what has been committed since the last time."""
         full = True
         while full:
-            page = await self._run_sync(self._log.events, self.last, PAGE)
+            page = await self._events(self.last)
             full = len(page) == PAGE
             self.publish(page)
+
+    async def _events(self, since: int) -> Sequence[Event]:
+        return await self._retry(partial(self._run_sync, self._log.events, since, PAGE))
+
+    async def _keep_watching(self, watcher: CommitWatcher) -> None:
+        """Watch for commits until cancelled; an outage is over with the first look after it."""
+
+        async def look() -> None:
+            if await self._run_sync(watcher.changed):
+                self.tell()
+
+        while True:
+            try:
+                await self._watch(watcher, self.tell, self._watch_s)
+            except StorageUnavailableError:
+                await self._retry(look)
 
     def _move(self) -> None:
         self._moved.set()

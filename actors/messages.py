@@ -128,7 +128,7 @@ class WorkerState(StrEnum):
     IDLE = "idle"
     LOADING = "loading"
     ENCODING = "encoding"
-    #: The model cannot be loaded or reached; it is tried again, and no entry is charged.
+    #: The model or the database is unavailable; it is tried again, and no entry is charged.
     DEGRADED = "degraded"
     #: Told to claim nothing more, and done with what it had.
     PAUSED = "paused"

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -26,7 +27,7 @@ import trio
 
 from actors.auto_reset_event import AutoResetEvent
 from actors.batcher import batcher
-from actors.embedder import Patience, Rest, embedder
+from actors.embedder import Rest, embedder
 from actors.in_flight import InFlight
 from actors.lifecycle import RetryPolicy
 from actors.messages import Batch, Claim, Report, StateChange, Statistics, WorkerState
@@ -39,8 +40,10 @@ from actors.ports import (
     Observer,
     Queue,
     RunSync,
+    StorageUnavailableError,
 )
 from actors.reporter import Assembly, reporter
+from actors.retry import Patience, StorageRetry
 from actors.tally import Tally
 
 
@@ -78,12 +81,14 @@ class Pipeline:
     run_encoder: RunSync | None = None
     #: Is told how long encoding and committing take.
     observer: Observer = NO_OBSERVER
+    #: What is done while the database is unavailable.
+    retry: StorageRetry = field(default_factory=StorageRetry)
     _in_flight: InFlight = field(default_factory=InFlight)
 
     def __post_init__(self) -> None:
         self._wake = AutoResetEvent()
         self._stopping = trio.Event()
-        self._tally = Tally(self.clock, self.observer)
+        self._tally = Tally(self.clock, self.observer, self.retry)
         self._intake = trio.CancelScope()
         self._finishing = trio.CancelScope()
         self._ended = False
@@ -132,6 +137,7 @@ class Pipeline:
 
         Raises:
             EncoderUnavailableError: the model stayed away for longer than the patience.
+            StorageUnavailableError: so did the database.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_when_cancelled)
@@ -150,7 +156,7 @@ class Pipeline:
             await self._run_actors(drain=drain)
         except BaseExceptionGroup as group:
             failure = cause(group)
-            if isinstance(failure, EncoderUnavailableError):
+            if isinstance(failure, (EncoderUnavailableError, StorageUnavailableError)):
                 await self._give_back()
             raise failure from None
         await self._give_back()
@@ -184,6 +190,7 @@ class Pipeline:
                         reporter,
                         queue=self.queue,
                         run_sync=run_sync,
+                        retry=self.retry,
                         assembly=Assembly(self._in_flight, options.retry, self.clock),
                         tally=self._tally,
                         wake=self._wake,
@@ -199,6 +206,7 @@ class Pipeline:
                                 poller,
                                 queue=self.queue,
                                 run_sync=run_sync,
+                                retry=self.retry,
                                 in_flight=self._in_flight,
                                 wake=self._wake,
                                 has_room=window.has_room,
@@ -228,10 +236,11 @@ class Pipeline:
                 self._finishing.cancel()
 
     async def _give_back(self) -> None:
-        """Release what is in flight."""
+        """Release what is in flight; where the database is unavailable, the leases expire."""
         claims = self._in_flight.claims()
         if claims:
-            self._tally.released(await self.run_sync(self.queue.release, claims))
+            with suppress(StorageUnavailableError):
+                self._tally.released(await self.run_sync(self.queue.release, claims))
             self._in_flight.leave(claims)
 
 

@@ -16,7 +16,8 @@ import trio
 from actors.auto_reset_event import AutoResetEvent
 from actors.in_flight import InFlight
 from actors.messages import Claim, Report, StateChange, WorkerState
-from actors.ports import Queue, RunSync
+from actors.ports import Claimed, Queue, RunSync
+from actors.retry import StorageRetry
 
 
 async def poller(
@@ -25,6 +26,7 @@ async def poller(
     *,
     queue: Queue,
     run_sync: RunSync,
+    retry: StorageRetry,
     in_flight: InFlight,
     wake: AutoResetEvent,
     has_room: Callable[[], bool],
@@ -38,13 +40,23 @@ async def poller(
     nothing may be claimed. Whoever makes room, resumes, ends a claim or notices a commit sets
     the event.
     """
+
+    async def look() -> tuple[bool, Claimed] | None:
+        # An outage may have lasted into a pause.
+        if paused():
+            return None
+        urgent = not has_room()
+        # A call in a thread cannot be cut in two: when a stop arrives meanwhile, its result is
+        # still returned, and the claims are known to be in flight before the stop is felt.
+        return urgent, await run_sync(queue.claim, limit, urgent)
+
     with claims, states:
         while True:
             await wait_resumed(paused, in_flight, wake, states)
-            # A call in a thread cannot be cut in two: when a stop arrives meanwhile, its result is
-            # still returned, and the claims are known to be in flight before the stop is felt.
-            urgent = not has_room()
-            found = await run_sync(queue.claim, limit, urgent)
+            looked = await retry(look)
+            if looked is None:
+                continue
+            urgent, found = looked
             if found.claims:
                 in_flight.enter(found.claims)
                 await claims.send(found.claims)

@@ -2,7 +2,8 @@
 
 The queue's and the encoder's methods block, and are called in worker threads: the encoder's as
 many at a time as it says, the queue's by poller and reporter at once, and never always from one
-thread.
+thread. Whatever reads or writes the database raises :class:`StorageUnavailableError` while that is
+unavailable; then the call has changed nothing, as far as is known, and can be made again.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ Ts = TypeVarTuple("Ts")
 
 class EncoderUnavailableError(Exception):
     """The model itself cannot be loaded or reached; no entry is at fault. The message says why."""
+
+
+class StorageUnavailableError(Exception):
+    """The database is busy, full or away for a while; nobody is at fault. The message says why."""
 
 
 class RefusedTextError(Exception):
@@ -100,7 +105,11 @@ class Watch(Protocol):
     async def __call__(
         self, watcher: CommitWatcher, told: Callable[[], None], interval_s: float, /
     ) -> None:
-        """Call ``told`` on the Trio thread after commits, looking every so many seconds."""
+        """Call ``told`` on the Trio thread after commits, looking every so many seconds.
+
+        Raises:
+            StorageUnavailableError: a look failed; this can be called again.
+        """
         ...
 
 

@@ -20,6 +20,7 @@ from actors.in_flight import InFlight
 from actors.lifecycle import Embedded, Failed, Occurrence, RetryPolicy, Status, after
 from actors.messages import Claim, Encoded, Event, Report, StateChange
 from actors.ports import Ending, Queue, RunSync, Settled
+from actors.retry import StorageRetry
 from actors.tally import Tally
 
 
@@ -76,6 +77,7 @@ async def reporter(
     *,
     queue: Queue,
     run_sync: RunSync,
+    retry: StorageRetry,
     assembly: Assembly,
     tally: Tally,
     wake: AutoResetEvent,
@@ -87,7 +89,7 @@ async def reporter(
     ``committed`` is called after each commit that brought events.
     """
     with reports:
-        await beat(queue, run_sync, assembly.in_flight, tally)
+        await beat(queue, run_sync, retry, assembly.in_flight, tally)
         next_beat = trio.current_time() + beat_s
         while True:
             with trio.move_on_at(next_beat) as waiting:
@@ -96,34 +98,61 @@ async def reporter(
                 except trio.EndOfChannel:
                     return
             if waiting.cancelled_caught:
-                await beat(queue, run_sync, assembly.in_flight, tally)
+                await beat(queue, run_sync, retry, assembly.in_flight, tally)
                 next_beat = trio.current_time() + beat_s
             elif isinstance(message, StateChange):
                 if tally.state(message):
                     next_beat = trio.current_time()
             else:
-                if await settle(message, queue, run_sync, assembly, tally):
+                if await settle(message, queue, run_sync, retry, assembly, tally):
                     committed()
                 wake.set()
 
 
 async def settle(
-    report: Report, queue: Queue, run_sync: RunSync, assembly: Assembly, tally: Tally
+    report: Report,
+    queue: Queue,
+    run_sync: RunSync,
+    retry: StorageRetry,
+    assembly: Assembly,
+    tally: Tally,
 ) -> tuple[Event, ...]:
-    """Commit what a report brings, whatever is cancelled meanwhile."""
+    """Commit what a report brings, as soon as the database can be used."""
     tally.report(report)
     endings = assembly.take(report)
     if not report.encoded and not endings:
         return ()
-    started = time.perf_counter()
-    # Bounded by the queue's own time-outs: a thread in a transaction is never abandoned.
-    with trio.CancelScope(shield=True):
-        settled: Settled = await run_sync(queue.settle, report.encoded, endings)
-    tally.settled(endings, settled, time.perf_counter() - started)
+
+    async def commit() -> tuple[Settled, float]:
+        started = time.perf_counter()
+        # Whatever is cancelled meanwhile, and bounded by the queue's own time-outs: a thread in
+        # a transaction is never abandoned.
+        with trio.CancelScope(shield=True):
+            settled: Settled = await run_sync(queue.settle, report.encoded, endings)
+        return settled, time.perf_counter() - started
+
+    try:
+        settled, took_s = await retry(commit)
+    except BaseException:
+        # A stop, or the patience, was over before the outage: they are still to be given back.
+        assembly.in_flight.enter(ending.claim for ending in endings)
+        raise
+    tally.settled(endings, settled, took_s)
     return settled.events
 
 
-async def beat(queue: Queue, run_sync: RunSync, in_flight: InFlight, tally: Tally) -> None:
+async def beat(
+    queue: Queue, run_sync: RunSync, retry: StorageRetry, in_flight: InFlight, tally: Tally
+) -> None:
     """Renew the leases in flight, and say what the worker is doing."""
-    await run_sync(queue.renew, in_flight.claims())
-    await run_sync(queue.heartbeat, tally.snapshot(len(in_flight)))
+
+    async def say() -> bool:
+        """Whether what was said is that the database is unavailable."""
+        unavailable = retry.reason is not None
+        await run_sync(queue.renew, in_flight.claims())
+        await run_sync(queue.heartbeat, tally.snapshot(len(in_flight)))
+        return unavailable
+
+    # What was said when the outage ended is no longer true.
+    while await retry(say) and retry.reason is None:
+        pass

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from actors.lifecycle import Status
 from actors.messages import Report, StateChange, Statistics, WorkerState
 from actors.ports import NO_OBSERVER, Ending, Observer, Settled
+from actors.retry import StorageRetry
 
 RATE_WINDOW_S = 60.0
 
@@ -27,9 +28,15 @@ class _Batch:
 class Tally:
     """Counts what the reporter sees, and tells an observer what it took."""
 
-    def __init__(self, clock: Callable[[], float], observer: Observer = NO_OBSERVER) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        observer: Observer = NO_OBSERVER,
+        retry: StorageRetry | None = None,
+    ) -> None:
         self._clock = clock
         self._observer = observer
+        self._retry = retry or StorageRetry()
         self._counts = Statistics()
         self._recent: deque[_Batch] = deque()
 
@@ -82,6 +89,8 @@ class Tally:
         counts = self._counts
         if not in_flight and counts.state in {WorkerState.STARTING, WorkerState.ENCODING}:
             counts = replace(counts, state=WorkerState.IDLE)
+        if self._retry.reason is not None:
+            counts = replace(counts, state=WorkerState.DEGRADED, reason=self._retry.reason)
         tokens, characters = self._rates()
         return replace(counts, tokens_per_s=tokens, characters_per_s=characters)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
+import outcome
 import trio
 
 from actors.ports import CommitWatcher
@@ -18,6 +20,9 @@ async def watch_in_thread(
     The looks are made in a thread, for one may wait behind a lock, and in the same one
     throughout: a way there and back for each, four times a second, cost an idle server more
     than all else that it does together (0.3 percent of a core; so it is half of that).
+
+    Raises:
+        StorageUnavailableError: a look failed; this can be called again with the same watcher.
     """
     stop, token = threading.Event(), trio.lowlevel.current_trio_token()
 
@@ -30,8 +35,12 @@ async def watch_in_thread(
         nursery.start_soon(_set_when_cancelled, stop)
         # It ends when it is told to, and is waited for, so that the watcher can be closed.
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(look, limiter=trio.CapacityLimiter(1))
+            # Unwrapped out of the nursery, which would put what went wrong into a group.
+            limiter = trio.CapacityLimiter(1)
+            ended = await outcome.acapture(partial(trio.to_thread.run_sync, look, limiter=limiter))
         nursery.cancel_scope.cancel()
+    await trio.lowlevel.checkpoint_if_cancelled()
+    ended.unwrap()
 
 
 async def _set_when_cancelled(stop: threading.Event) -> None:

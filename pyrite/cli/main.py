@@ -127,4 +127,5 @@ def _is_no_space(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno in _NO_SPACE
     # SQLITE_FULL, of whichever of the modules that there are for SQLite.
-    return type(error).__name__ == "OperationalError" and str(error) == _DATABASE_FULL
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return "OperationalError" in kinds and str(error) == _DATABASE_FULL

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 
 from actors.lifecycle import RetryPolicy
 from actors.messages import Chunk, Claim, Encoded, Span, Statistics, WorkerState
 from actors.packing import BatchLimits
-from actors.ports import NO_OBSERVER, Claimed, Ending, Observer, Settled
+from actors.ports import (
+    NO_OBSERVER,
+    Claimed,
+    Ending,
+    Observer,
+    Settled,
+    StorageUnavailableError,
+)
 from pyrite.config.settings import DAY_S, Settings
 from pyrite.embedding.process import Identity, identity, is_dead
 from pyrite.encoders.protocol import TextEncoder
@@ -47,6 +55,8 @@ class WorkerQueue:
         self._clock = clock
         self._observer = observer
         self._started_at = clock()
+        #: Claims that nobody works on, and that could not be given back yet.
+        self._unheld: list[Claim] = []
 
     @property
     def model_id(self) -> int:
@@ -59,19 +69,26 @@ class WorkerQueue:
         return Splitter(self._encoder.tokenizer(), self._encoder.window)
 
     def open(self) -> None:
-        """Record this worker, and free what dead ones held."""
+        """Record this worker, and free what dead ones held, or an earlier one of its name.
+
+        That one has stopped in an outage, when it could not give its claims back.
+        """
         self.heartbeat(Statistics())
         dead = [w.worker_id for w in self._storage.workers() if is_dead(w)]
+        freed = [self._identity.worker_id, *dead]
+        if rescued := self._storage.rescue(freed, self._policy, now=self._clock()):
+            self._observer.rescued(rescued)
         if dead:
-            self._observer.rescued(self._storage.rescue(dead, self._policy, now=self._clock()))
             self._storage.retire(dead)
 
     def close(self) -> None:
         """Take this worker off the record."""
+        self._release_unheld()
         self._storage.retire([self._identity.worker_id])
 
     def claim(self, limit: int, urgent: bool = False, *, entry_id: str | None = None) -> Claimed:
         """Claim due entries, or one entry that need not be due, and split their texts."""
+        self._release_unheld()
         rows = self._storage.claim(
             ClaimRequest(
                 worker_id=self._identity.worker_id,
@@ -89,10 +106,18 @@ class WorkerQueue:
         try:
             claims = tuple(self._claims(rows.due))
         except BaseException:
-            # Nobody holds them who could: a worker's own claims are never rescued by itself.
-            self._storage.release([_claim(due, (), {}) for due in rows.due])
+            # Nobody holds them who could: a worker's own claims are never rescued by itself. What
+            # made this fail may keep them from being released as well; then that is done later.
+            self._unheld += [_claim(due, (), {}) for due in rows.due]
+            with suppress(StorageUnavailableError):
+                self._release_unheld()
             raise
         return Claimed(claims, rows.next_due_s, rows.unfinished)
+
+    def _release_unheld(self) -> None:
+        if self._unheld:
+            self._storage.release(self._unheld)
+            self._unheld = []
 
     def _claims(self, entries: Sequence[DueEntry]) -> Iterator[Claim]:
         """The claims with their layouts and those of their chunks that are not yet encoded."""

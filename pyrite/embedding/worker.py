@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -13,12 +14,12 @@ from typing import Any
 import outcome
 import trio
 
-from actors.embedder import Patience
 from actors.fanout import Fanout, unchanged
-from actors.messages import Statistics
+from actors.messages import Statistics, WorkerState
 from actors.packing import BatchLimits
 from actors.pipeline import Pipeline, PipelineOptions, cause
-from actors.ports import NO_OBSERVER, Observer
+from actors.ports import NO_OBSERVER, Observer, StorageUnavailableError
+from actors.retry import Patience, StorageRetry
 from pyrite.config.live import CHECK_EVERY_S, LiveSettings, warn
 from pyrite.config.settings import Settings
 from pyrite.embedding.process import Identity
@@ -73,6 +74,7 @@ class EmbeddingWorker:
         me: Identity | None = None,
         observer: Observer = NO_OBSERVER,
         fanout: Fanout[Any] | None = None,
+        retry: StorageRetry | None = None,
     ) -> None:
         """Make a worker that does nothing yet.
 
@@ -87,6 +89,7 @@ class EmbeddingWorker:
             observer: is told what was measured.
             fanout: the process's, where one runs already: it tells the worker of commits, and
                 is told of the worker's.
+            retry: what is done while the database is unavailable.
         """
         self._storage = storage
         self._encoder = encoder
@@ -99,7 +102,9 @@ class EmbeddingWorker:
         self.fanout: Fanout[Any] = fanout or Fanout(
             storage, trio.to_thread.run_sync, unchanged, watch_s=settings.poll_interval_s
         )
+        self._retry = retry or StorageRetry(report)
         self._pipeline: Pipeline | None = None
+        self._opening = trio.CancelScope()
         self._limits = BatchLimits()
         self._upkeep: GraphUpkeep | None = None
         self._stopped = False
@@ -115,7 +120,10 @@ class EmbeddingWorker:
         """
         if self._settings.paused:
             raise PausedError("embedding is paused; `pyrite config set paused false` resumes it")
-        options = replace(self._options(), patience=Patience(tries=1))
+        # Whoever waits for the end of it is told what is wrong, and need not wait.
+        once = Patience(tries=1)
+        self._retry = StorageRetry(patience=once)
+        options = replace(self._options(), patience=once)
         statistics = await self._run(options, kb=kb, drain=True)
         # Off the record since then. Who wrote before that may have left the entry to this worker.
         while not self._stopped and await trio.to_thread.run_sync(self._is_more, kb):
@@ -144,6 +152,7 @@ class EmbeddingWorker:
     def stop(self) -> None:
         """Finish what has begun, give back the rest, and return from the run."""
         self._stopped = True
+        self._opening.cancel()
         if self._pipeline is not None:
             self._pipeline.stop()
 
@@ -154,7 +163,10 @@ class EmbeddingWorker:
 
     def statistics(self) -> Statistics:
         """The worker's numbers now."""
-        return Statistics() if self._pipeline is None else self._pipeline.statistics()
+        if self._pipeline is not None:
+            return self._pipeline.statistics()
+        reason = self._retry.reason
+        return Statistics() if reason is None else Statistics(WorkerState.DEGRADED, reason)
 
     @property
     def building(self) -> tuple[int, int] | None:
@@ -162,11 +174,17 @@ class EmbeddingWorker:
         return None if self._upkeep is None else self._upkeep.building
 
     async def _run(self, options: PipelineOptions, *, kb: str | None, drain: bool) -> Statistics:
-        queue = await trio.to_thread.run_sync(
-            partial(open_queue, kb=kb, me=self._me, observer=self._observer),
-            *(self._storage, self._encoder, self._settings, self._clock),
-        )
-        self._upkeep = GraphUpkeep(self._storage, queue.model_id, self._settings)
+        opened = partial(open_queue, kb=kb, me=self._me, observer=self._observer)
+        what = (self._storage, self._encoder, self._settings, self._clock)
+        queue: WorkerQueue | None = None
+        # One for each run, since a scope can be entered once; a stop ends the wait in an outage.
+        with trio.CancelScope() as self._opening:
+            if self._stopped:
+                self._opening.cancel()
+            queue = await self._retry(partial(trio.to_thread.run_sync, opened, *what))
+        if queue is None:
+            return Statistics()
+        self._upkeep = GraphUpkeep(self._storage, queue.model_id, self._settings, self._retry)
         threads = EncodingThreads(self._settings.niceness)
         self._pipeline = Pipeline(
             queue,
@@ -176,6 +194,7 @@ class EmbeddingWorker:
             self._clock,
             run_encoder=threads,
             observer=self._observer,
+            retry=self._retry,
         )
         self._pipeline.pause(self._settings.paused)
         if self._stopped:
@@ -184,7 +203,7 @@ class EmbeddingWorker:
         # frees its claims at once. Every other end takes it off.
         try:
             statistics = await self._run_beside_upkeep(drain=drain)
-        except (trio.Cancelled, ModelError):
+        except (trio.Cancelled, ModelError, StorageUnavailableError):
             await _close(queue)
             raise
         finally:
@@ -251,5 +270,7 @@ class EmbeddingWorker:
 
 
 async def _close(queue: WorkerQueue) -> None:
-    with trio.CancelScope(shield=True):
+    # Where the database is unavailable, it stays on record until its name is used again, or until
+    # the next worker finds that its process has ended.
+    with trio.CancelScope(shield=True), suppress(StorageUnavailableError):
         await trio.to_thread.run_sync(queue.close)

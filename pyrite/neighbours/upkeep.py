@@ -11,6 +11,7 @@ import threading
 
 import trio
 
+from actors.retry import StorageRetry
 from pyrite.config.settings import Settings
 from pyrite.storage.protocol import Storage
 
@@ -34,10 +35,13 @@ class _Progress:
 class GraphUpkeep:
     """Builds and extends one model's graph, as is due."""
 
-    def __init__(self, storage: Storage, model_id: int, settings: Settings) -> None:
+    def __init__(
+        self, storage: Storage, model_id: int, settings: Settings, retry: StorageRetry | None = None
+    ) -> None:
         self._storage = storage
         self._model_id = model_id
         self._settings = settings
+        self._retry = retry or StorageRetry()
         #: A build that was given up goes on to the end of its page; the next one waits for it.
         self._updating = threading.Lock()
         self._progress: _Progress | None = None
@@ -51,7 +55,7 @@ class GraphUpkeep:
         """Bring the graph up to date now and then until cancelled, which gives a build up."""
         while True:
             await trio.sleep(CHECK_EVERY_S)
-            await self.update()
+            await self._retry(self.update)
 
     async def update(self) -> None:
         """Bring the graph up to date if it is due."""

@@ -151,4 +151,4 @@ def judge(
         state, reason = WorkerState(row.state), row.reason
     if state is not WorkerState.DEGRADED:
         return []
-    return [Reason("degraded", f"the model is away: {reason or 'no reason is known'}")]
+    return [Reason("degraded", f"embedding waits: {reason or 'no reason is known'}")]

@@ -7,10 +7,12 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 import trio
 
+from actors.retry import StorageRetry
 from pyrite.api import index
 from pyrite.api.base import encode
 from pyrite.api.problems import ProblemError
@@ -49,6 +51,7 @@ class Jobs:
         *,
         clock: Callable[[], float] = time.time,
         wrote: Callable[[], None] = lambda: None,
+        retry: StorageRetry | None = None,
     ) -> None:
         self._storage = storage
         self._kbs = kbs
@@ -56,6 +59,7 @@ class Jobs:
         self._run_sync = run_sync
         self._clock = clock
         self._wrote = wrote
+        self._retry = retry or StorageRetry()
         self._me = identity()
         self._starting = trio.Lock()
         self._send, self._receive = trio.open_memory_channel[tuple[JobRow, bool]](_WAITING)
@@ -138,9 +142,15 @@ class Jobs:
 
     async def _run(self, job: JobRow, full: bool) -> None:
         """Do a job; whatever becomes of it is written down."""
-        work = _Sync(self._storage, self._kbs, self._sync, self._clock, job, full=full)
+        begun = job
+
+        async def sync() -> JobRow:
+            # From the beginning again after an outage: what was brought in step stays so.
+            work = _Sync(self._storage, self._kbs, self._sync, self._clock, begun, full=full)
+            return await self._run_sync(work.run)
+
         try:
-            job = await self._run_sync(work.run)
+            job = await self._retry(sync)
         except PyriteError as error:
             job = replace(job, state="failed", error=error.public)
         except (trio.Cancelled, Exception) as error:
@@ -148,10 +158,10 @@ class Jobs:
             stopped = isinstance(error, trio.Cancelled)
             reason = "the server was stopped" if stopped else "the server failed"
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_NOTE_S):
-                await self._put(replace(job, state="failed", error=reason))
+                await self._retry(partial(self._put, replace(job, state="failed", error=reason)))
             raise
         self._wrote()
-        await self._put(job)
+        await self._retry(partial(self._put, job))
 
     async def _put(self, job: JobRow) -> None:
         await self._run_sync(self._storage.put_job, replace(job, updated_at=self._clock()))

@@ -24,6 +24,7 @@ import trio
 
 from actors.fanout import KEPT, Fanout
 from actors.messages import Statistics
+from actors.retry import StorageRetry
 from pyrite.api.base import plain
 from pyrite.api.index import embed_status
 from pyrite.api.problems import ProblemError
@@ -86,15 +87,19 @@ class ServerProcess:
         services.on_write(self.wrote)
         self._threads = Threads()
         self.run_search = self._threads.run_search
+        #: What all that runs by itself does while the database is unavailable.
+        self.retry = StorageRetry(_log.warning)
         self.feed = Fanout(
             *(self.storage, self.run_sync, rendered),
             replay=KEPT,
             watch_s=self.settings.poll_interval_s,
+            retry=self.retry,
         )
         self.jobs = Jobs(
             *(self.storage, self.kbs, self.sync, self.run_sync),
             clock=self.clock,
             wrote=services.wrote,
+            retry=self.retry,
         )
         self.mcp = MCPEndpoint(
             *(services, self._threads, self.wait), embeds=embeds, highest=highest, sessions=alone
@@ -108,6 +113,8 @@ class ServerProcess:
         self._embeds = embeds
         self._live = LiveSettings(self.settings, self.environ, _log.warning)
         self._acquiring: trio.CancelScope | None = None
+        #: A stop before the feed could be read, in an outage, ends the wait for it.
+        self._beginning = trio.CancelScope()
         self._doing_jobs = trio.CancelScope()
         self._worker: EmbeddingWorker | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -143,6 +150,7 @@ class ServerProcess:
 
     def stop(self) -> None:
         """Begin a graceful stop; :meth:`run` returns when it is done."""
+        self._beginning.cancel()
         self.closing.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -153,10 +161,12 @@ class ServerProcess:
         """
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as beside:
-            await beside.start(self.feed.run)
+            with self._beginning:
+                await beside.start(self.feed.run)
             beside.start_soon(
                 announce_status,
                 *(self.feed, self.run_sync, lambda: plain(embed_status(self.embedding.status()))),
+                self.retry,
             )
             await beside.start(self._run_jobs)
             async with trio.open_nursery() as ending:
@@ -165,6 +175,8 @@ class ServerProcess:
                     ending.start_soon(self._lead)
                 task_status.started()
                 await self.closing.wait()
+                # A lock that another process keeps is not waited for until the grace is over.
+                self.storage.hurry()
                 self._doing_jobs.cancel()
                 if self._acquiring is not None:
                     self._acquiring.cancel()
@@ -201,31 +213,39 @@ class ServerProcess:
             me=self.leadership.me,
             observer=self.metrics,
             fanout=self.feed,
+            retry=self.retry,
         )
 
     async def _embed(self, worker: EmbeddingWorker) -> None:
-        """Serve the queue and follow the folders, from what was written while nobody looked."""
+        """Serve the queue and follow the folders until the worker is stopped."""
         if self.closing.is_set():
             return
         _log.info("this process embeds")
         self._worker = worker
         try:
             async with trio.open_nursery() as beside:
-                # Followed first, so that nothing falls in between.
-                if self.settings.watch_folders:
-                    await beside.start(self._folders().run)
-                # Refused where a stop has come first.
-                with suppress(ProblemError):
-                    await self.jobs.start_sync()
+                # Beside the worker, for it may take an outage until they have begun.
+                beside.start_soon(self._keep_in_step)
                 await worker.run()
                 beside.cancel_scope.cancel()
         finally:
             self._worker = None
         _log.info("this process embeds no longer")
 
+    async def _keep_in_step(self) -> None:
+        """Follow the folders, from what was written while nobody looked."""
+        async with trio.open_nursery() as nursery:
+            # Followed first, so that nothing falls in between.
+            if self.settings.watch_folders:
+                await nursery.start(self._folders().run)
+            # Refused where a stop has come first.
+            with suppress(ProblemError):
+                await self.retry(self.jobs.start_sync)
+
     def _folders(self) -> FolderWatch:
         return FolderWatch(
             *(self.storage, self.sync),
             synced=lambda _: self.feed.tell(),
+            retry=self.retry,
             max_bytes=self.settings.max_file_bytes,
         )

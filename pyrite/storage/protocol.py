@@ -79,6 +79,13 @@ class Storage(Queue, Embeddings, Protocol):
         """Release the storage."""
         ...
 
+    def hurry(self) -> None:
+        """From now on wait for another process's transaction only for a moment.
+
+        To be called when the process is about to end; does not block.
+        """
+        ...
+
     def changed(self) -> bool:
         """Whether anything was committed since the last call; does not block."""
         ...

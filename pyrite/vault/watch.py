@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -23,6 +24,7 @@ from watchfiles import Change, awatch, watch
 from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from actors.pipeline import cause
+from actors.retry import StorageRetry
 from pyrite.errors import FolderMissingError, UnreadableFileError
 from pyrite.markdown.ids import entry_id, is_entry_file
 from pyrite.storage.protocol import Storage
@@ -69,6 +71,7 @@ class FolderWatch:
         *,
         kb: str | None = None,
         synced: Callable[[SyncResult], None] = lambda _: None,
+        retry: StorageRetry | None = None,
         max_bytes: int,
     ) -> None:
         """Make one that does not watch yet.
@@ -78,19 +81,21 @@ class FolderWatch:
             sync: brings a knowledge base in step.
             kb: only this knowledge base.
             synced: is told of each sync, on the Trio thread.
+            retry: what is done while the database is unavailable.
             max_bytes: larger files are no entries.
         """
         self._storage = storage
         self._sync = sync
         self._kb = kb
         self._synced = synced
+        self._retry = retry or StorageRetry(_log.warning)
         self._max_bytes = max_bytes
         #: Why the files of knowledge bases cannot be reached, by their names.
         self._missing: dict[str, str] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the folders until cancelled; started once the first hints can come."""
-        folders = await trio.to_thread.run_sync(self._present_folders)
+        folders = await self._look()
         came: set[_Folder] = set()
         while True:
             async with trio.open_nursery() as nursery:
@@ -109,9 +114,12 @@ class FolderWatch:
         """Wait until the folders to follow are others than these, and return them."""
         while True:
             await trio.sleep(_LOOK_S)
-            found = await trio.to_thread.run_sync(self._present_folders)
+            found = await self._look()
             if found != folders:
                 return found
+
+    async def _look(self) -> set[_Folder]:
+        return await self._retry(partial(trio.to_thread.run_sync, self._present_folders))
 
     def _present_folders(self) -> set[_Folder]:
         """The folders to follow that are there."""
@@ -188,7 +196,8 @@ class FolderWatch:
 
     async def _bring_in_step(self, kb: KnowledgeBase, hints: Iterable[Hint]) -> None:
         """Sync, unless every hint is of what the index knows; without hints, do."""
-        result = await trio.to_thread.run_sync(self._sync_if_news, kb, tuple(hints))
+        told = tuple(hints)
+        result = await self._retry(partial(trio.to_thread.run_sync, self._sync_if_news, kb, told))
         if result is not None:
             self._synced(result)
 

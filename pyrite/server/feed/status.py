@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import trio
 
 from actors.fanout import Fanout
 from actors.ports import RunInThread
+from actors.retry import StorageRetry
 from pyrite.server.feed.messages import Message, status
 
 #: Between two snapshots, in seconds.
@@ -17,7 +19,10 @@ Snapshot = Mapping[str, object]
 
 
 async def announce_status(
-    fanout: Fanout[Message], run_sync: RunInThread, snapshot: Callable[[], Snapshot]
+    fanout: Fanout[Message],
+    run_sync: RunInThread,
+    snapshot: Callable[[], Snapshot],
+    retry: StorageRetry,
 ) -> None:
     """Announce the snapshot after commits, while anybody is subscribed, if it has changed.
 
@@ -30,7 +35,7 @@ async def announce_status(
         await trio.sleep_until(due)
         await fanout.wait_subscribed()
         seen, due = fanout.commits, trio.current_time() + EVERY_S
-        found = await run_sync(snapshot)
+        found = await retry(partial(run_sync, snapshot))
         if _lasting(found) != said:
             said = _lasting(found)
             fanout.announce(status(found))

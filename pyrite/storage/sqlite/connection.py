@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from actors.ports import StorageUnavailableError
 from pyrite.errors import StorageError
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import migrate
@@ -19,21 +20,61 @@ from pyrite.storage.sqlite.migrate import migrate
 #: How long to wait for another process's transaction, in seconds.
 BUSY_TIMEOUT_S = 30.0
 
+#: How long a writer waits between two looks at whether it is still to wait, in seconds; and how
+#: long once the process is about to end.
+_SLICE_S = 0.5
+
 
 #: What the message of a database that cannot be opened ends in.
 ASK_DOCTOR = "; `pyrite doctor` says what to do"
+
+
+#: What passes by itself, or once somebody has made room: SQLite's primary result codes. Of the
+#: errors of the same class, the others are bugs, such as a statement that names no table.
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+}
+
+
+class DatabaseUnavailableError(sqlite3.OperationalError, StorageUnavailableError):
+    """SQLite's own error, told to those who know nothing of SQLite as well."""
+
+
+@contextmanager
+def unavailable_told() -> Iterator[None]:
+    """Raise what passes as :class:`DatabaseUnavailableError`, and the rest as it is."""
+    try:
+        yield
+    except DatabaseUnavailableError:
+        raise
+    except sqlite3.OperationalError as error:
+        # The low byte is the primary code. What was not raised by SQLite itself has none.
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code & 0xFF not in _PASSING:
+            raise
+        told = DatabaseUnavailableError(*error.args)
+        told.sqlite_errorcode, told.sqlite_errorname = code, error.sqlite_errorname
+        raise told from error
 
 
 class CommitWatcher:
     """A connection that only looks for commits; see :class:`pyrite.storage.protocol.Watcher`."""
 
     def __init__(self, path: Path) -> None:
-        self.connection = connect(path)
-        self._version = self._data_version()
+        with unavailable_told():
+            self.connection = connect(path)
+            self._version = self._data_version()
 
     def changed(self) -> bool:
         """Whether another connection has committed since the last call; takes microseconds."""
-        version = self._data_version()
+        with unavailable_told():
+            version = self._data_version()
         changed, self._version = version != self._version, version
         return changed
 
@@ -53,11 +94,14 @@ class Connections:
         self.path = path
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
+        self._hurries = False
         with ExitStack() as opened:  # if one step fails, what came before is closed
             try:
                 _make_folder(path)
                 self._writer = opened.enter_context(closing(connect(path)))
                 migrate(self._writer, path)
+                slice_ms = int(min(_SLICE_S, BUSY_TIMEOUT_S) * 1000)
+                self._writer.execute(f"PRAGMA busy_timeout = {slice_ms}")
                 self._reader = opened.enter_context(closing(connect(path)))
                 self._watcher = opened.enter_context(closing(CommitWatcher(path)))
             except (sqlite3.Error, OSError) as error:
@@ -73,8 +117,8 @@ class Connections:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction with the write lock held: committed at the end, or rolled back."""
-        with self._write_lock:
-            self._writer.execute("BEGIN IMMEDIATE")
+        with unavailable_told(), self._write_lock:
+            self._begin()
             try:
                 yield self._writer
                 self.commit(self._writer)
@@ -83,6 +127,23 @@ class Connections:
                     self._writer.execute("ROLLBACK")
                 raise
 
+    def hurry(self) -> None:
+        """From now on wait for another process's transaction only for a moment."""
+        self._hurries = True
+
+    def _begin(self) -> None:
+        """Take the write lock, which another process may have."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or self._hurries or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
     def commit(self, connection: sqlite3.Connection) -> None:
         """The one place where a transaction becomes durable."""
         connection.execute("COMMIT")
@@ -90,7 +151,7 @@ class Connections:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A transaction that sees one state of the database throughout."""
-        with self._read_lock:
+        with unavailable_told(), self._read_lock:
             self._reader.execute("BEGIN")
             try:
                 yield self._reader

@@ -108,6 +108,9 @@ class SqliteStorage:
         """
         return compact(self.path)
 
+    def hurry(self) -> None:
+        self._db.hurry()
+
     def changed(self) -> bool:
         return self._db.changed()
 
@@ -162,21 +165,13 @@ class SqliteStorage:
     def claim(self, request: ClaimRequest) -> ClaimedRows:
         """Claim what is due, if anything is, and read it."""
         with self._db.read() as conn:
-            due = queue_sql.any_due(conn, request)
-        claimed: list[int] = []
-        rescued = 0
-        if due:
-            with self._db.write() as conn:
-                rescued = queue_sql.rescue_expired(conn, request)
-                claimed = queue_sql.claim(conn, request)
-        with self._db.read() as conn:
-            next_due = status_sql.next_due(conn, request.worker_id)
-            return ClaimedRows(
-                due=tuple(queue_sql.read_claimed(conn, claimed, request.worker_id)),
-                next_due_s=None if next_due is None else next_due - request.now,
-                unfinished=status_sql.counts(conn, request.kb).unfinished,
-                rescued=rescued,
-            )
+            if not queue_sql.any_due(conn, request):
+                return _claimed_rows(conn, request, [], 0)
+        # Read before the commit: a claim that could not be read would be held by nobody.
+        with self._db.write() as conn:
+            rescued = queue_sql.rescue_expired(conn, request)
+            claimed = queue_sql.claim(conn, request)
+            return _claimed_rows(conn, request, claimed, rescued)
 
     def settle(
         self, model_id: int, encoded: Sequence[Encoded], endings: Sequence[Ending], *, now: float
@@ -312,3 +307,15 @@ class SqliteStorage:
         return found
 
     space = _in(read, space_of)
+
+
+def _claimed_rows(
+    conn: sqlite3.Connection, request: ClaimRequest, claimed: Sequence[int], rescued: int
+) -> ClaimedRows:
+    next_due = status_sql.next_due(conn, request.worker_id)
+    return ClaimedRows(
+        due=tuple(queue_sql.read_claimed(conn, claimed, request.worker_id)),
+        next_due_s=None if next_due is None else next_due - request.now,
+        unfinished=status_sql.counts(conn, request.kb).unfinished,
+        rescued=rescued,
+    )

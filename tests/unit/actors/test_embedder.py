@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from actors.embedder import Patience, Rest, embedder, refusal
+from actors.embedder import Rest, embedder, refusal
 from actors.messages import Batch, Report, StateChange, WorkerState
 from actors.ports import EncoderUnavailableError, RefusedTextError
+from actors.retry import Patience
 from tests.fakes.pipeline import (
     Gate,
     ScriptedEncoder,

@@ -12,6 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from actors import fanout as module
 from actors.fanout import PAGE, WATCH_S, Fanout, unchanged, with_gaps
 from actors.messages import Event, Gap
+from actors.ports import StorageUnavailableError
+from actors.retry import StorageRetry
 from tests.fakes.pipeline import Gate
 
 
@@ -215,6 +217,92 @@ async def test_a_log_that_cannot_be_read_ends_it(log, autojump_clock):
             log.events = lambda *_: 1 / 0
             log.commit()
     assert log.closed
+
+
+# A database that is unavailable for a while
+
+
+class Unavailable(Log):
+    """A log that can neither be read nor watched from one time until another."""
+
+    since, until = 1.0, 5.0
+
+    def _check(self):
+        if self.since <= trio.current_time() < self.until:
+            raise StorageUnavailableError("disk I/O error")
+
+    def events(self, since, limit):
+        self._check()
+        return super().events(since, limit)
+
+    def feed_bounds(self):
+        self._check()
+        return super().feed_bounds()
+
+    def watcher(self):
+        self._check()
+        return super().watcher()
+
+    def changed(self):
+        self._check()
+        return super().changed()
+
+
+@pytest.mark.parametrize("since", [0.0, 1.0])
+async def test_what_was_committed_in_an_outage_is_published_after_it(
+    nursery, autojump_clock, since
+):
+    said, log = [], Unavailable()
+    log.since = since
+    fanout = Fanout(log, run_sync, unchanged, watch=watch, retry=StorageRetry(said.append))
+    nursery.start_soon(fanout.run)
+    with fanout.subscribe(0) as subscription:
+        await trio.sleep(2)
+        log.commit(2)
+        await trio.sleep(2)
+        assert fanout.last == 0
+        await trio.sleep(8)
+        assert await heard(subscription) == [1, 2]
+        log.commit()
+        await trio.sleep(1)
+        assert await heard(subscription) == [3]
+    assert said == [
+        "the database is unavailable, and is tried again: disk I/O error",
+        "the database can be used again",
+    ]
+
+
+async def test_who_reads_from_the_database_waits_for_it(autojump_clock, monkeypatch):
+    monkeypatch.setattr(module, "KEPT", 1)
+    log = Unavailable()
+    fanout = Fanout(log, run_sync, unchanged, watch=watch)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(fanout.run)
+        log.commit(3)
+        await trio.sleep(1.5)
+        with fanout.subscribe(0) as subscription:
+            assert await heard(subscription) == [1, 2, 3]
+            assert trio.current_time() >= log.until
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_thread_that_looks_goes_on_after_an_outage(log, nursery):
+    """With a real thread, and so without a mock clock."""
+    failures = [StorageUnavailableError("database is locked")]
+
+    def changed():
+        if failures:
+            raise failures.pop()
+        seen, log._seen = log._seen, log.commits
+        return seen != log._seen
+
+    log.changed = changed
+    fanout = Fanout(log, run_sync, unchanged, watch_s=0.0)
+    await nursery.start(fanout.run)
+    log.commit()
+    with trio.fail_after(60), fanout.subscribe(0) as subscription:
+        assert known(await subscription.take()) == [1]
+    assert failures == []
 
 
 # Subscribers

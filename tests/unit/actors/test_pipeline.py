@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.embedder import Patience
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import WorkerState
 from actors.packing import BatchLimits
 from actors.pipeline import Pipeline, PipelineOptions, cause
-from actors.ports import EncoderUnavailableError, RefusedTextError
+from actors.ports import EncoderUnavailableError, RefusedTextError, StorageUnavailableError
+from actors.retry import Patience, StorageRetry
 from tests.fakes.pipeline import (
     INTERACTIVE,
     FakeQueue,
@@ -868,3 +868,64 @@ async def test_threads_are_the_default_way_off_the_loop():
     pipeline = Pipeline(queue, ScriptedEncoder(), OPTIONS)
     statistics = await pipeline.run(drain=True)
     assert statistics.done == 20
+
+
+# A database that is unavailable for a while
+
+
+def locks(queue, *where, since=0.0, until=math.inf):
+    """Have these methods of the queue find the database locked for a time."""
+
+    def check():
+        if since <= trio.current_time() < until:
+            raise StorageUnavailableError("database is locked")
+
+    queue.fail_points |= dict.fromkeys(where, check)
+
+
+@pytest.mark.parametrize("where", ["claim", "settle"])
+async def test_an_outage_charges_nobody_and_is_over_by_itself(
+    table, nursery, autojump_clock, where
+):
+    fill(table, 200, "text")
+    queue = FakeQueue(table, lease_s=60)
+    worker = Worker(table, queue=queue, run_encoder=Slow(0.5))
+    locks(queue, where, since=2, until=30)
+    nursery.start_soon(worker.run)
+    await trio.sleep(20)
+    said = worker.pipeline.statistics()
+    assert said.state is WorkerState.DEGRADED
+    assert said.reason == "the database is unavailable: database is locked"
+    assert table.entries(DONE) != set(table.rows)
+    await trio.sleep(100)
+    assert table.entries(DONE) == set(table.rows)
+    assert all(row.attempts == 1 for row in table.rows.values())
+    assert set(table.ends().values()) == {1}
+    assert worker.pipeline.statistics().state is WorkerState.IDLE
+    worker.pipeline.stop()
+
+
+@pytest.mark.parametrize("where", [["claim", "settle"], ["claim", "settle", "release"]])
+async def test_a_stop_does_not_wait_for_the_end_of_an_outage(table, nursery, autojump_clock, where):
+    fill(table, 50, "text")
+    worker = Worker(table, run_encoder=Slow(0.5))
+    locks(worker.queue, *where, since=2)
+    nursery.start_soon(worker.run)
+    await trio.sleep(20)
+    worker.pipeline.stop()
+    await trio.sleep(OPTIONS.grace_s + 1)
+    assert worker.ended_at == 20 + OPTIONS.grace_s
+    if "release" in where:
+        assert table.entries(PROCESSING)  # until their leases expire
+    else:
+        assert_everything_is_given_back(table)
+
+
+async def test_a_drain_without_patience_gives_back_what_it_holds(table, autojump_clock):
+    fill(table, 50, "text")
+    worker = Worker(table)
+    worker.pipeline.retry = StorageRetry(patience=Patience(tries=1))
+    locks(worker.queue, "settle")
+    with pytest.raises(StorageUnavailableError, match="locked"):
+        await worker.drain()
+    assert_everything_is_given_back(table)

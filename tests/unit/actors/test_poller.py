@@ -12,7 +12,8 @@ from actors.auto_reset_event import AutoResetEvent
 from actors.in_flight import InFlight
 from actors.messages import StateChange, WorkerState
 from actors.poller import poller
-from actors.ports import Claimed
+from actors.ports import Claimed, StorageUnavailableError
+from actors.retry import StorageRetry
 from tests.fakes.pipeline import Gate, claim, inline
 
 NOTHING = Claimed(unfinished=1)
@@ -41,6 +42,7 @@ class Polling:
     queue: Script
     wake: AutoResetEvent = field(default_factory=AutoResetEvent)
     in_flight: InFlight = field(default_factory=InFlight)
+    retry: StorageRetry = field(default_factory=StorageRetry)
     room: bool = True
     paused: bool = False
     said: trio.MemoryReceiveChannel | None = None
@@ -56,6 +58,7 @@ class Polling:
                 states,
                 queue=self.queue,
                 run_sync=run_sync,
+                retry=self.retry,
                 in_flight=self.in_flight,
                 wake=self.wake,
                 has_room=lambda: self.room,
@@ -301,3 +304,43 @@ async def test_a_drain_waits_for_the_end_of_a_pause(nursery, autojump_clock):
     said(polling)
     with pytest.raises(trio.EndOfChannel):
         polling.said.receive_nowait()
+
+
+# A database that is unavailable for a while
+
+
+@dataclass
+class Locked(Script):
+    """A queue whose database is locked until a time."""
+
+    until: float = 2.0
+
+    def claim(self, limit, urgent):
+        if trio.current_time() < self.until:
+            raise StorageUnavailableError("database is locked")
+        return super().claim(limit, urgent)
+
+
+async def test_a_locked_database_is_tried_again(nursery, autojump_clock):
+    group = (claim("a"),)
+    polling = Polling(Locked([Claimed(group)]))
+    claims = polling.start(nursery)
+    await trio.sleep(1)
+    assert polling.retry.reason == "the database is unavailable: database is locked"
+    await trio.sleep(4)
+    assert polling.retry.reason is None
+    assert claims.receive_nowait() == group
+    assert polling.in_flight.claims() == group
+
+
+async def test_an_outage_that_lasts_into_a_pause_claims_nothing_after_it(nursery, autojump_clock):
+    polling = Polling(Locked([Claimed((claim("a"),))]))
+    polling.start(nursery)
+    await trio.sleep(1)
+    polling.paused = True
+    await trio.sleep(9)
+    assert polling.queue.looks == []
+    polling.paused = False
+    polling.wake.set()
+    await trio.sleep(1)
+    assert polling.queue.looks[0] == 10

@@ -13,8 +13,9 @@ from actors.auto_reset_event import AutoResetEvent
 from actors.in_flight import InFlight
 from actors.lifecycle import RetryPolicy, Status, Transition
 from actors.messages import Refused, Report, StateChange, WorkerState
-from actors.ports import Settled
+from actors.ports import Settled, StorageUnavailableError
 from actors.reporter import Assembly, reporter
+from actors.retry import StorageRetry
 from actors.tally import Tally
 from tests.fakes.pipeline import Gate, claim, encoded, event, ids, inline, pieces
 
@@ -183,7 +184,10 @@ class Reporting:
     def __init__(self, *claims, queue=None, run_sync=inline, beat_s=5.0):
         self.queue = queue or Ledger()
         self.assembly = assembly_of(*claims)
-        self.tally = Tally(trio.current_time)
+        #: What was reported of the database.
+        self.said = []
+        self.retry = StorageRetry(self.said.append)
+        self.tally = Tally(trio.current_time, retry=self.retry)
         self.wake = AutoResetEvent()
         self.reports, self._reports = trio.open_memory_channel(2)
         #: How often the fan-out was told that there is something to read.
@@ -195,6 +199,7 @@ class Reporting:
         await reporter(
             self._reports,
             queue=self.queue,
+            retry=self.retry,
             assembly=self.assembly,
             tally=self.tally,
             wake=self.wake,
@@ -346,6 +351,86 @@ async def test_the_poller_is_woken_by_each_report(nursery, autojump_clock):
     with trio.fail_after(1):
         await reporting.wake.wait()
     assert len(reporting.queue.commits) == 1
+    reporting.reports.close()
+
+
+# A database that is unavailable for a while
+
+
+@dataclass
+class Full(Ledger):
+    """A ledger whose disk is full until a time."""
+
+    until: float = 2.0
+    #: When a commit was tried, with what.
+    tries: list = field(default_factory=list)
+
+    def settle(self, encoded, endings):
+        self.tries.append((trio.current_time(), encoded, endings))
+        self._check()
+        return super().settle(encoded, endings)
+
+    def heartbeat(self, statistics):
+        self._check()
+        super().heartbeat(statistics)
+
+    def _check(self):
+        if 0 < trio.current_time() < self.until:
+            raise StorageUnavailableError("database or disk is full")
+
+
+async def test_a_commit_that_is_refused_is_made_again_and_told_once(nursery, autojump_clock):
+    one = claim("1", "a", attempt=2)
+    queue = Full([Settled((event(1),))])
+    reporting = Reporting(one, queue=queue)
+    nursery.start_soon(reporting.run)
+    await trio.sleep(0.5)
+    await reporting.report(*encoded(one))
+    await trio.sleep(0.5)
+    assert (reporting.committed, reporting.statistics().done) == (0, 0)
+    assert reporting.statistics().state is WorkerState.DEGRADED
+    assert reporting.statistics().reason == "the database is unavailable: database or disk is full"
+    reporting.reports.close()
+    assert await reporting.told() == 1
+    # Each time the very same: what was decided once is not decided again.
+    assert len(queue.tries) > 3
+    assert len({(encoded, endings) for _, encoded, endings in queue.tries}) == 1
+    assert (reporting.statistics().done, reporting.statistics().state) == (1, WorkerState.IDLE)
+    assert len(reporting.said) == 2
+
+
+async def test_a_commit_that_had_been_made_after_all_is_lost_and_no_error(nursery, autojump_clock):
+    """The database did it, and could not say so; the guard keeps it from being done twice."""
+    one = claim("1", "a")
+    reporting = Reporting(one, queue=Full([Settled(lost=(one,))]))
+    nursery.start_soon(reporting.run)
+    await trio.sleep(0.5)
+    await reporting.report(*encoded(one))
+    reporting.reports.close()
+    assert await reporting.told() == 0
+    assert (reporting.statistics().lost, reporting.statistics().done) == (1, 0)
+
+
+async def test_a_stop_in_an_outage_leaves_the_claims_to_be_given_back(autojump_clock):
+    first, second = claim("1", "a"), claim("2", "b")
+    reporting = Reporting(first, second, queue=Full(until=1000))
+    with trio.move_on_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reporting.run)
+            await trio.sleep(0.5)
+            await reporting.report(*encoded(first))
+    assert trio.current_time() == 10
+    assert set(reporting.assembly.in_flight.claims()) == {first, second}
+    assert reporting.committed == 0
+
+
+async def test_after_an_outage_the_heart_says_at_once_that_it_is_over(nursery, autojump_clock):
+    reporting = Reporting(queue=Full(until=7), beat_s=5)
+    nursery.start_soon(reporting.run)
+    await trio.sleep(9)
+    at, said = reporting.queue.beats[-1]
+    assert at < 9
+    assert (said.state, said.reason) == (WorkerState.IDLE, None)
     reporting.reports.close()
 
 

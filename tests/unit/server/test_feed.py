@@ -8,6 +8,7 @@ import trio
 
 from actors.fanout import Fanout
 from actors.messages import Gap
+from actors.retry import StorageRetry
 from pyrite.server.feed.messages import rendered
 from pyrite.server.feed.status import announce_status
 from tests.unit.actors.test_fanout import Log, watch
@@ -29,7 +30,7 @@ def make(log, nursery):
     async def made(snapshot):
         fanout = Fanout(log, run_sync, rendered, watch=watch)
         await nursery.start(fanout.run)
-        nursery.start_soon(announce_status, fanout, run_sync, snapshot)
+        nursery.start_soon(announce_status, fanout, run_sync, snapshot, StorageRetry())
         return fanout
 
     return made

@@ -52,7 +52,7 @@ async def test_a_model_that_is_away_is_said_and_not_where_it_was_looked_for() ->
     status, body = await ready(node)
     assert (status, body) == (503, {"status": "not ready", "reasons": ["degraded"]})
     status, body = await ready(node, token=token)
-    assert body["details"] == {"degraded": "the model is away: no model in …"}
+    assert body["details"] == {"degraded": "embedding waits: no model in …"}
     status, body = await ready(node, where=THERE, headers={"Host": "192.168.1.5"})
     assert "details" not in body
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import trio
 
+from actors import retry
+from actors.ports import StorageUnavailableError
 from pyrite.errors import NotFoundError
 from pyrite.server.jobs import Jobs
 from pyrite.storage.records import JobRow, KnowledgeBase
@@ -151,6 +153,36 @@ async def test_a_bug_is_noted_and_ends_the_run(node: FakeNode) -> None:
     assert raised.group_contains(ZeroDivisionError)
     failed = await jobs.job(job.job_id)
     assert (failed.state, failed.error) == ("failed", "the server failed")
+
+
+class LockedTwice:
+    """A sync that finds the database locked twice, and its progress kept in between."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def sync(
+        self, kb: KnowledgeBase, *, full: bool, progress: Callable[[int, int], None]
+    ) -> SyncResult:
+        self.tries += 1
+        progress(self.tries, 3)
+        if self.tries < 3:
+            raise StorageUnavailableError("database is locked")
+        return SyncResult(kb.name)
+
+
+async def test_a_job_that_finds_the_database_locked_begins_again(
+    node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "STORAGE_PATIENCE", retry.Patience(0.001, 0.001))
+    sync = LockedTwice()
+    jobs = jobs_of(node, sync)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(jobs.run)
+        job, _ = await jobs.start_sync("notes")
+        assert (await ended(jobs, job)).state == "done"
+        nursery.cancel_scope.cancel()
+    assert sync.tries == 3
 
 
 async def test_what_a_dead_process_left_has_failed(node: FakeNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -34,7 +35,7 @@ def storage(path: Path) -> Iterator[SqliteStorage]:
 @pytest.mark.parametrize("which", ["_writer", "_reader", "_watcher.connection"])
 @pytest.mark.parametrize(
     ("pragma", "value"),
-    [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 30_000)],
+    [("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1)],
 )
 def test_every_connection_is_durable(
     storage: SqliteStorage, which: str, pragma: str, value: int | str
@@ -145,6 +146,42 @@ def test_opening_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPa
         another.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageError, match="database is locked"):
             SqliteStorage(path)
+
+
+def test_a_writer_waits_for_30_seconds_in_slices_and_the_others_at_once(
+    storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = (storage._db._writer, storage._db._reader, storage._db._watcher.connection)
+    waits = [conn.execute("PRAGMA busy_timeout").fetchone()[0] for conn in connections]
+    assert waits == [500, 30_000, 30_000]
+    storage._db._writer.execute("PRAGMA busy_timeout = 0")
+    now = itertools.count(step=0.5)  # each look is a slice later
+    with closing(connect(storage.path)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(connection.time, "monotonic", lambda: next(now))
+        with pytest.raises(sqlite3.OperationalError, match="locked"), storage._db.write():
+            pass
+    assert next(now) == 31
+
+
+def test_who_is_told_to_hurry_waits_no_longer_for_another_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_SLICE_S", 0.001)
+    with closing(Connections(path)) as db, closing(connect(path)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        looks = []
+
+        def monotonic() -> float:
+            looks.append(0.0)
+            if len(looks) == 4:
+                db.hurry()
+            return 0.0
+
+        monkeypatch.setattr(connection.time, "monotonic", monotonic)
+        with pytest.raises(sqlite3.OperationalError, match="locked"), db.write():
+            pass
+    assert len(looks) == 4
 
 
 # Transactions
