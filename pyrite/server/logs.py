@@ -69,6 +69,16 @@ def configure(settings: Settings, environ: Mapping[str, str], stream: TextIO | N
     logging.getLogger("hypercorn.error").handlers.clear()
 
 
+def flush() -> None:
+    """Wait until what was logged is written, but no longer than a second.
+
+    `logging.shutdown` knows only of handlers that were made since logging was last configured,
+    which Hypercorn does in its workers.
+    """
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 def _log_request(record: RequestRecord) -> None:
     level = logging.DEBUG if record.route in _ROUTINE else logging.INFO
     if record.status >= HTTPStatus.INTERNAL_SERVER_ERROR:

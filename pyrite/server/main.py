@@ -232,6 +232,6 @@ def _leave_what_hangs() -> None:
 
 def leave(code: int) -> NoReturn:
     """End the process without waiting for any thread."""
-    logging.shutdown()
+    logs.flush()
     sys.stdout.flush()
     os._exit(code)

@@ -180,7 +180,7 @@ async def test_two_editors_do_not_overwrite_each_other(client: Client) -> None:
         assert (late.status, late.json["revision"], late.headers["etag"]) == (412, 2, '"2"')
         unaware = await client(method, ENTRY, **more)
         assert (unaware.status, unaware.headers["etag"]) == (428, '"2"')
-        weak = await client(method, ENTRY, headers={"If-Match": 'W/"2"'}, **more)
+        weak = await client(method, ENTRY, headers={"If-Match": 'W/"1"'}, **more)
         assert weak.status == 412
         malformed = await client(method, ENTRY, headers={"If-Match": "foo"}, **more)
         assert (malformed.status, malformed.json["title"]) == (400, "Malformed If-Match")
