@@ -16,7 +16,7 @@ from pyrite.config.redaction import without_paths
 if TYPE_CHECKING:
     from pyrite.embedding.service import EmbedStatus as Status
     from pyrite.errors import UnreadableFileError
-    from pyrite.storage import records
+    from pyrite.storage import queue_records, records
     from pyrite.vault.sync import SyncResult
 
 #: Of files that could not be read, so many are named in a job's result.
@@ -242,7 +242,7 @@ def embed_status(status: Status) -> EmbedStatus:
 
 
 def failures(
-    found: list[records.Failure], redact: Callable[[str], str], limit: int | None = None
+    found: list[queue_records.Failure], redact: Callable[[str], str], limit: int | None = None
 ) -> Failures:
     """Entries that could not be embedded.
 

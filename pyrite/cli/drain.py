@@ -22,7 +22,7 @@ from pyrite.embedding.service import EmbedStatus
 from pyrite.embedding.worker import EmbeddingWorker, PausedError
 from pyrite.errors import PyriteError
 from pyrite.services.signals import open_stop_signals
-from pyrite.storage.records import Leader, QueueCounts, WorkerRow
+from pyrite.storage.queue_records import Leader, QueueCounts, WorkerRow
 
 #: How often the progress is shown, in seconds. The database is asked only if something happened.
 _TICK_S = 0.25

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyrite.embedding.service import EmbeddingService
     from pyrite.encoders.protocol import TextEncoder
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import WorkerRow
+    from pyrite.storage.queue_records import WorkerRow
 
 #: How far each state is from being searchable by meaning, the furthest first.
 _FURTHEST = (Status.FAILED, Status.PENDING, Status.PROCESSING, Status.DONE)

@@ -27,7 +27,7 @@ from pyrite.config.live import warn
 from pyrite.embedding.process import Identity, identity, is_dead
 from pyrite.errors import StorageError
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import Leader
+from pyrite.storage.queue_records import Leader
 from pyrite.storage.sqlite.driver import sqlite3
 
 T = TypeVar("T")

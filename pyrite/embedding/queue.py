@@ -23,7 +23,8 @@ from pyrite.encoders.protocol import TextEncoder
 from pyrite.markdown.chunks import Splitter
 from pyrite.neighbours.dimension import expect_stored
 from pyrite.storage.protocol import ClaimRequest, Storage
-from pyrite.storage.records import DueEntry, Model, WorkerRow
+from pyrite.storage.queue_records import DueEntry, WorkerRow
+from pyrite.storage.records import Model
 
 #: How often unused embeddings are searched for, which reads an index of all of them.
 _COLLECT_EVERY_S = DAY_S

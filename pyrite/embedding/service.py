@@ -12,15 +12,8 @@ from pyrite.embedding.process import is_dead
 from pyrite.encoders.protocol import TextEncoder
 from pyrite.errors import NotFoundError
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import (
-    NO_MODEL,
-    Failure,
-    LastError,
-    QueueCounts,
-    QueueState,
-    StoredEntry,
-    WorkerRow,
-)
+from pyrite.storage.queue_records import Failure, LastError, QueueCounts, QueueState, WorkerRow
+from pyrite.storage.records import NO_MODEL, StoredEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ import trio
 from quart_trio import QuartTrio
 
 from pyrite.encoders.protocol import TextEncoder
-from pyrite.server import connections, logs
+from pyrite.server import logs
 from pyrite.server.app import create_app
+from pyrite.server.connections import protocols
 from pyrite.server.current import KEY
 from pyrite.server.main import crashed, leave
 from pyrite.server.process import ServerProcess
@@ -48,7 +49,7 @@ def create(
     services = Services(environ, encoder=encoder, say=_log.info, shares_encoder=True)
     settings = services.settings
     logs.configure(settings, services.environ)
-    connections.install()
+    protocols.install()
     hosted = _Hosted(services)
     app = create_app()
     # More than a stop can take: the app's tasks are not to be cancelled before it.

@@ -24,7 +24,7 @@ from pyrite.errors import PyriteError
 from pyrite.server.current import server
 from pyrite.server.middleware.security import identify
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import Leader, WorkerRow
+from pyrite.storage.queue_records import Leader, WorkerRow
 from pyrite.storage.sqlite.driver import sqlite3
 
 if TYPE_CHECKING:

@@ -27,8 +27,9 @@ from pyrite.auth.authentication import check_bind
 from pyrite.auth.tokens import Tier
 from pyrite.config.settings import Settings
 from pyrite.errors import PyriteError
-from pyrite.server import connections, logs
+from pyrite.server import logs
 from pyrite.server.app import create_app
+from pyrite.server.connections import protocols
 from pyrite.server.process import ServerProcess
 from pyrite.server.systemd import tell_supervisor
 from pyrite.services.services import Services
@@ -139,7 +140,7 @@ def serve(
     """
     settings = services.settings
     logs.configure(settings, services.environ)
-    connections.install()
+    protocols.install()
     with closing(services):
         embeds = only_mcp is None
         process = ServerProcess(services, embeds=embeds, highest=only_mcp or Tier.ADMIN)

@@ -9,7 +9,7 @@ from typing import Protocol
 from actors.lifecycle import RetryPolicy, Status
 from actors.messages import Claim, Encoded
 from actors.ports import Ending, Settled
-from pyrite.storage.records import (
+from pyrite.storage.queue_records import (
     DueEntry,
     Failure,
     Leader,

@@ -22,7 +22,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
-from pyrite.storage.records import Leader
+from pyrite.storage.queue_records import Leader
 from tests.integration.hands import KB, Product
 
 #: How long to wait for what surely comes, in seconds, before calling it a failure.

@@ -18,10 +18,10 @@ from actors.messages import Chunk, Claim, Encoded, Piece, Span
 from actors.ports import Ending, Settled
 from pyrite.markdown.entry import JSON, Entry
 from pyrite.storage.protocol import ClaimRequest, Storage
+from pyrite.storage.queue_records import DueEntry
 from pyrite.storage.records import (
     INTERACTIVE,
     NO_MODEL,
-    DueEntry,
     FileRow,
     FileStamp,
     Passage,

@@ -8,7 +8,8 @@ from actors.lifecycle import LEASE_EXPIRED, Status
 from pyrite.errors import NotFoundError
 from pyrite.markdown.entry import Entry
 from pyrite.storage.protocol import ClaimedRows, Storage
-from pyrite.storage.records import BULK, INTERACTIVE, DueEntry, QueueCounts
+from pyrite.storage.queue_records import DueEntry, QueueCounts
+from pyrite.storage.records import BULK, INTERACTIVE
 from tests.conformance.hands import (
     LEASE_S,
     POLICY,

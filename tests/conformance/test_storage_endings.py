@@ -9,7 +9,8 @@ import pytest
 from actors.lifecycle import Embedded, Status
 from actors.messages import Claim
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import BULK, INTERACTIVE, QueueCounts
+from pyrite.storage.queue_records import QueueCounts
+from pyrite.storage.records import BULK, INTERACTIVE
 from tests.conformance.hands import (
     POLICY,
     Worker,

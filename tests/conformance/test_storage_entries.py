@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from actors.lifecycle import Status
 from pyrite.markdown.entry import JSON, Entry
 from pyrite.storage.protocol import Storage
+from pyrite.storage.queue_records import QueueCounts
 from pyrite.storage.records import (
     BULK,
     CLOCK_GRAIN_S,
     FileRow,
     FileStamp,
     Filters,
-    QueueCounts,
     Record,
     StoredEntry,
 )

@@ -9,7 +9,8 @@ import pytest
 
 from actors.messages import Event
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import BULK, FeedBounds, WorkerRow
+from pyrite.storage.queue_records import WorkerRow
+from pyrite.storage.records import BULK, FeedBounds
 from tests.conformance.conftest import Opener
 from tests.conformance.hands import Worker, delete, entry, record, told, write
 

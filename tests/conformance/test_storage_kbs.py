@@ -6,7 +6,8 @@ import pytest
 
 from pyrite.errors import ConflictError
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import Filters, KnowledgeBase, QueueCounts
+from pyrite.storage.queue_records import QueueCounts
+from pyrite.storage.records import Filters, KnowledgeBase
 from tests.conformance.hands import Worker, delete, write
 
 

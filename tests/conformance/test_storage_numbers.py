@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from actors.lifecycle import Status
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import BULK, NO_MODEL, Filters, LastError, QueueCounts, QueueState
+from pyrite.storage.queue_records import LastError, QueueCounts, QueueState
+from pyrite.storage.records import BULK, NO_MODEL, Filters
 from tests.conformance.conftest import Opener
 from tests.conformance.hands import POLICY, Worker, delete, write
 

@@ -9,7 +9,8 @@ import pytest
 
 from pyrite.errors import ConflictError
 from pyrite.storage.protocol import Storage
-from pyrite.storage.records import JobRow, Leader, TokenRow
+from pyrite.storage.queue_records import Leader
+from pyrite.storage.records import JobRow, TokenRow
 from tests.conformance.conftest import Opener
 
 # The right to embed

@@ -18,10 +18,10 @@ from trio.testing import MockClock
 from wsproto.connection import ConnectionType
 from wsproto.events import CloseConnection, Ping, Pong
 
-from pyrite.server import connections
 from pyrite.server.app import create_app
+from pyrite.server.connections import protocols
+from pyrite.server.connections.websocket_frames import CountingConnection
 from pyrite.server.main import address_of, bind, hypercorn_config
-from pyrite.server.websocket_frames import CountingConnection
 from tests.fakes.node import FakeNode
 from tests.integration.attacks import (
     ATTACKS,
@@ -51,7 +51,7 @@ def node(tmp_path: Path) -> FakeNode:
 @asynccontextmanager
 async def serving(node: FakeNode) -> AsyncIterator[str]:
     """Serve the node as the product does; what a connection lets out is raised here."""
-    connections.install()
+    protocols.install()
     bound = bind("127.0.0.1", 0)
     url = address_of(bound)
     config = hypercorn_config(node.settings, bound)
@@ -93,7 +93,7 @@ async def test_the_server_goes_on(node: FakeNode) -> None:
 
 
 async def test_the_mcp_server_goes_on(product: Product) -> None:
-    connections.install()
+    protocols.install()
     async with serving_mcp(product) as url:
         await trio.to_thread.run_sync(assail, url, b"/mcp")
         assert await trio.to_thread.run_sync(alive, url)
@@ -117,7 +117,7 @@ async def test_a_large_read_leaves_turns_to_the_others() -> None:
 
     taken: list[bytes] = []
     unused: Any = None
-    connection = connections.Connection(unused, unused, unused, {}, unused)
+    connection = protocols.Connection(unused, unused, unused, {}, unused)
     connection.protocol = Protocol()  # type: ignore[assignment]
     data = bytes(range(256)) * 256
     async with trio.open_nursery() as nursery:
@@ -145,7 +145,7 @@ async def test_a_ping_that_meets_the_close_is_dropped() -> None:
 
     unused: Any = None
     stream: Any = Closing()
-    connection = connections.Connection(unused, unused, unused, {}, stream)
+    connection = protocols.Connection(unused, unused, unused, {}, stream)
     connection.protocol = Protocol()  # type: ignore[assignment]
     await connection.protocol_send(RawData(b"ping"))
     assert events == [Closed()]

@@ -16,7 +16,8 @@ from pyrite.errors import FilesMissingError
 from pyrite.services import doctor
 from pyrite.services.doctor import Finding, Level, examine
 from pyrite.storage.protocol import ClaimRequest
-from pyrite.storage.records import Space, WorkerRow
+from pyrite.storage.queue_records import WorkerRow
+from pyrite.storage.records import Space
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.entry_files import Draft

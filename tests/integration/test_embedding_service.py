@@ -21,7 +21,7 @@ from pyrite.embedding.process import identity, is_dead, process_started
 from pyrite.embedding.service import EmbeddingService, model_name
 from pyrite.errors import ModelError, NotFoundError
 from pyrite.storage.protocol import ClaimRequest
-from pyrite.storage.records import Leader, WorkerRow
+from pyrite.storage.queue_records import Leader, WorkerRow
 from pyrite.vault.entry_files import Draft, Edit
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, Product

@@ -21,7 +21,7 @@ from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.errors import ModelError
 from pyrite.knowledge.service import KBService
 from pyrite.storage.protocol import ClaimRequest, Storage
-from pyrite.storage.records import WorkerRow
+from pyrite.storage.queue_records import WorkerRow
 from pyrite.vault.entry_files import Draft, Edit
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product

@@ -22,7 +22,7 @@ from pyrite.embedding.fallback import Fallback, Handling, WriteOutcome
 from pyrite.embedding.process import identity, process_started
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.errors import ModelError
-from pyrite.storage.records import WorkerRow
+from pyrite.storage.queue_records import WorkerRow
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder

@@ -18,7 +18,7 @@ from pyrite.config import loading
 from pyrite.config.settings import Settings
 from pyrite.embedding.process import identity
 from pyrite.embedding.service import EmbeddingService
-from pyrite.storage.records import Leader, WorkerRow
+from pyrite.storage.queue_records import Leader, WorkerRow
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.hands import LONG
 from tests.integration.shell import Shell

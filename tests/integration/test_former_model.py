@@ -11,7 +11,7 @@ from pyrite.search.freshness import Outcome
 from pyrite.search.service import SearchService
 from pyrite.search.waiting import wait
 from pyrite.server.metrics import Metrics, Scrape
-from pyrite.storage.records import QueueCounts
+from pyrite.storage.queue_records import QueueCounts
 from pyrite.vault.entry_files import Draft
 from tests.integration.hands import KB, Product, Words
 from tests.integration.shell import Shell

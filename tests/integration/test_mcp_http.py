@@ -25,7 +25,7 @@ from pyrite.embedding.process import identity
 from pyrite.server.app import create_app
 from pyrite.server.main import address_of, bind, hypercorn_config
 from pyrite.server.process import ServerProcess
-from pyrite.storage.records import Leader
+from pyrite.storage.queue_records import Leader
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import LONG, Product, Words
 

@@ -16,7 +16,7 @@ from hypercorn.trio import serve
 from trio.testing import MockClock
 
 from pyrite.config.settings import Settings
-from pyrite.server import connections
+from pyrite.server.connections import protocols
 from pyrite.server.main import address_of, bind, hypercorn_config
 
 #: Longer than any client may be silent that has something to send.
@@ -50,7 +50,7 @@ async def slow(scope: Any, receive: Any, send: Any) -> None:
 @asynccontextmanager
 async def connected() -> AsyncIterator[trio.SocketStream]:
     """A connection to a server whose answers take long."""
-    connections.install()
+    protocols.install()
     bound = bind("127.0.0.1", 0)
     port = int(address_of(bound).rpartition(":")[2])
     config = hypercorn_config(Settings(home=Path("/nowhere")), bound)

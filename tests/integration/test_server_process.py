@@ -20,7 +20,7 @@ from pyrite.embedding import leadership
 from pyrite.embedding.process import identity
 from pyrite.search.query import Mode, SearchRequest
 from pyrite.server.process import ServerProcess
-from pyrite.storage.records import Leader
+from pyrite.storage.queue_records import Leader
 from pyrite.vault.entry_files import Draft
 from tests.fakes.encoder import FakeEncoder
 from tests.integration.hands import KB, LONG, Product

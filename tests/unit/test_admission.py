@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from pyrite.server.admission import Admission, SaySeldom
+from pyrite.server.connections.admission import Admission, SaySeldom
 
 
 def admitted(opened: ExitStack, admission: Admission, peer: str, number: int) -> int:

@@ -24,7 +24,8 @@ from pyrite.errors import NotFoundError
 
 if TYPE_CHECKING:
     from pyrite.embedding.service import EmbedStatus
-    from pyrite.storage.records import Failure, KnowledgeBase
+    from pyrite.storage.queue_records import Failure
+    from pyrite.storage.records import KnowledgeBase
     from pyrite.vault.sync import SyncResult
 
 #: Failures named at the end of a run; `--failed` lists them all.

@@ -17,7 +17,7 @@ from pyrite.config.redaction import without_paths
 from pyrite.embedding.service import EmbedStatus
 from pyrite.server.current import server
 from pyrite.server.openapi.operations import LOCATION, operation, reply
-from pyrite.storage.records import Failure
+from pyrite.storage.queue_records import Failure
 
 TAG = "index"
 

@@ -19,7 +19,8 @@ from actors.lifecycle import Status
 from actors.messages import Encoded
 from actors.ports import Ending, Settled
 from pyrite.storage.protocol import ClaimedRows, ClaimRequest, Watcher
-from pyrite.storage.records import Leader, Model, Space
+from pyrite.storage.queue_records import Leader
+from pyrite.storage.records import Model, Space
 from pyrite.storage.sqlite import health
 from pyrite.storage.sqlite.backup import Progress, back_up, no_progress
 from pyrite.storage.sqlite.connection import Connections

@@ -7,7 +7,7 @@ import pytest
 from actors.lifecycle import Status
 from actors.messages import WorkerState
 from pyrite.embedding.fallback import Handling, WriteOutcome, decide
-from pyrite.storage.records import WorkerRow
+from pyrite.storage.queue_records import WorkerRow
 
 
 def worker(state: WorkerState, reason: str | None = None) -> WorkerRow:

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from pyrite.embedding.leadership import RETRY_S, Leadership
 from pyrite.embedding.process import identity
-from pyrite.storage.records import Leader
+from pyrite.storage.queue_records import Leader
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.fakes.database import temporary_storage

@@ -15,7 +15,7 @@ from pyrite.auth.tokens import Tier
 from pyrite.errors import StorageError
 from pyrite.server import health
 from pyrite.server.health import judge
-from pyrite.storage.records import Leader, WorkerRow
+from pyrite.storage.queue_records import Leader, WorkerRow
 from tests.unit.server.authentication import THERE, AuthenticatedNode, client, make_node
 
 IDLE = Statistics(WorkerState.IDLE)

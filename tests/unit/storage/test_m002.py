@@ -12,19 +12,16 @@ import pytest
 
 from actors.lifecycle import Status
 from pyrite.markdown.entry import Entry
+from pyrite.storage.queue_records import Failure, LastError, QueueCounts, WorkerRow
 from pyrite.storage.records import (
     NO_MODEL,
-    Failure,
     FileRow,
     FileStamp,
     Filters,
     KnowledgeBase,
-    LastError,
     Model,
-    QueueCounts,
     StoredEntry,
     WordQuery,
-    WorkerRow,
 )
 from pyrite.storage.sqlite.connection import connect
 from pyrite.storage.sqlite.driver import sqlite3

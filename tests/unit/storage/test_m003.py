@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pyrite.storage.records import FeedBounds, WorkerRow
+from pyrite.storage.queue_records import WorkerRow
+from pyrite.storage.records import FeedBounds
 from pyrite.storage.sqlite.connection import connect
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import migrate

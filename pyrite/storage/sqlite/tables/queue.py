@@ -22,12 +22,8 @@ from actors.messages import Claim, Event
 from actors.ports import Ending
 from pyrite.storage.protocol import ClaimRequest
 from pyrite.storage.queue_protocol import CLOCK_ERROR_S
-from pyrite.storage.records import (
-    BULK,
-    INTERACTIVE,
-    SUSPECT,
-    DueEntry,
-)
+from pyrite.storage.queue_records import DueEntry
+from pyrite.storage.records import BULK, INTERACTIVE, SUSPECT
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables import feed
 from pyrite.storage.sqlite.tables.queue_status import READY

@@ -11,15 +11,8 @@ from collections.abc import Collection
 
 from actors.lifecycle import Status
 from pyrite.errors import NotFoundError
-from pyrite.storage.records import (
-    BULK,
-    INTERACTIVE,
-    SUSPECT,
-    Failure,
-    LastError,
-    QueueCounts,
-    QueueState,
-)
+from pyrite.storage.queue_records import Failure, LastError, QueueCounts, QueueState
+from pyrite.storage.records import BULK, INTERACTIVE, SUSPECT
 from pyrite.storage.sqlite.driver import sqlite3
 
 READY = "status = 'pending' AND available_at IS NULL"

@@ -7,7 +7,8 @@ from dataclasses import astuple, replace
 
 from pyrite.errors import ConflictError
 from pyrite.storage.queue_protocol import CLOCK_ERROR_S
-from pyrite.storage.records import JobRow, Leader, TokenRow, WorkerRow
+from pyrite.storage.queue_records import Leader, WorkerRow
+from pyrite.storage.records import JobRow, TokenRow
 from pyrite.storage.sqlite.driver import sqlite3
 
 #: Jobs that are remembered.

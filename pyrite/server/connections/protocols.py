@@ -28,9 +28,9 @@ from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.typing import H11SendableEvent
 
 from actors.pipeline import cause
-from pyrite.server.admission import Admission, SaySeldom, raise_limit, refuse
-from pyrite.server.strict_http import StrictParser
-from pyrite.server.websocket_frames import CountingConnection
+from pyrite.server.connections.admission import Admission, SaySeldom, raise_limit, refuse
+from pyrite.server.connections.strict_http import StrictParser
+from pyrite.server.connections.websocket_frames import CountingConnection
 
 _log = logging.getLogger("pyrite.server")
 
