@@ -187,6 +187,42 @@ class FeedBounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """Terms that stand next to each other in a text, with a space between two."""
+
+    text: str
+    #: The last of them may go on.
+    prefix: bool = False
+    #: The only column of the index of words in which they count; None for any.
+    column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """A condition that holds where each of its parts does."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """A condition that holds where one of its parts does."""
+
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """A condition that holds where its part does not."""
+
+    part: Condition
+
+
+#: What an entry has to be like, as a tree: it contains terms, meets filters, or a mixture.
+Condition: TypeAlias = "Terms | Filters | AllOf | AnyOf | Not"
+
+
+@dataclass(frozen=True, slots=True)
 class Filters:
     """Filters of entries; what is empty or None leaves everything in."""
 
@@ -202,6 +238,10 @@ class Filters:
     until: str | None = None
     #: Whose front-matter fields have these values, or lists that contain them, as text.
     fields: Mapping[str, str] = field(default_factory=dict)
+    #: In whose files' paths each of these stands, in capitals or not; a star is any text.
+    paths: tuple[str, ...] = ()
+    #: What else has to hold.
+    condition: Condition | None = None
 
     @property
     def whole_kbs(self) -> bool:
@@ -214,7 +254,7 @@ class WordQuery:
     """What to look for by words; an entry with more of the rarer words ranks higher."""
 
     #: One of these is enough.
-    words: tuple[str, ...]
+    words: tuple[str | Terms, ...]
     #: All of these must be there, each as it stands.
     phrases: tuple[str, ...] = ()
 
