@@ -877,3 +877,16 @@ def test_the_handbook_is_a_folder_of_the_product(shell: Shell) -> None:
 def test_the_real_encoder_is_made_without_loading_anything(tmp_path: Path) -> None:
     made = context.make_encoder(Settings(home=tmp_path, model="/no/such/model", threads=2))
     assert (made.name, made.ready) == ("/no/such/model", False)
+
+
+def test_the_arguments_of_a_search_are_one_query(shell: Shell) -> None:
+    def asked(*arguments: str) -> object:
+        return shell.ok("search", *arguments, "--mode", "keyword", "--json").json["query"]
+
+    assert asked("how", "long", "-hidden", "-x") == "how long -hidden -x"
+    assert shell.ok("search", "--json", "--mode=keyword", "--", "--dry-run").json["query"] == (
+        "--dry-run"
+    )
+    assert "No such option" in shell.refused("search", "a", "--jsn", code=2)
+    tags = [part for number in range(101) for part in ("--tag", f"t{number}")]
+    assert "101 values of tag, more than 100" in shell.refused("search", "a", *tags, code=2)
