@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pyrite.embedding.service import model_in_use
-from pyrite.errors import InvalidQueryError, ModelError
+from pyrite.errors import InvalidQueryError, ModelError, TimeLimitError
 from pyrite.neighbours.dimension import require_stored
 from pyrite.search.excerpts import Excerpt, densest, excerpt
 from pyrite.search.freshness import Freshness, Pending, Waited, freshness_of, pending
@@ -93,14 +94,21 @@ class SearchResult:
     warning: str | None = None
     #: What of the query was not read as it may have been meant.
     hints: tuple[str, ...] = ()
+    #: Whether the time ran out before everything was looked at.
+    partial: bool = False
 
 
 class _Found:
     """The rankings by words and by meaning, best first."""
 
     def __init__(
-        self, keyword: Mapping[Key, float], semantic: Mapping[Key, Sequence[SimilarPassage]]
+        self,
+        keyword: Mapping[Key, float],
+        semantic: Mapping[Key, Sequence[SimilarPassage]],
+        *,
+        partial: bool = False,
     ) -> None:
+        self.partial = partial
         self.keyword = keyword
         self.semantic = semantic
         self._keyword_places = places(keyword)
@@ -176,6 +184,7 @@ class SearchService:
             waited=waited,
             warning=warning,
             hints=asked.hints,
+            partial=found.partial,
         )
 
     def _understand(self, request: SearchRequest) -> Understood:
@@ -193,7 +202,7 @@ class SearchService:
                 return Word(f"{leaf.name}:{leaf.value.text}")
             if leaf.name == "kb" and leaf.value.text not in kbs:
                 hints.append(f"there is no knowledge base {leaf.value.text!r}")
-            if is_of_front_matter(leaf) and not self._storage.entries(filters, limit=1):
+            if is_of_front_matter(leaf) and not self._has_any(filters):
                 hints.append(
                     f"no entry has the field {leaf.name} with the value {leaf.value.text!r}: "
                     "searched as words"
@@ -202,6 +211,12 @@ class SearchService:
             return leaf
 
         return understand(request.query, replaced(tree, known), hints)
+
+    def _has_any(self, filters: Filters) -> bool:
+        """Whether there is such an entry, as far as can be told in time."""
+        with suppress(TimeLimitError), self._storage.time_limit(self._settings.search_limit_s):
+            return bool(self._storage.entries(filters, limit=1))
+        return True
 
     def revision_status(self, revision: int) -> Status | None:
         """Where the embedding of a write stands; None where it has been superseded.
@@ -224,23 +239,42 @@ class SearchService:
         keyword: dict[Key, float] = {}
         semantic: dict[Key, list[SimilarPassage]] = {}
         warning = None
-        if not asked.text:
-            filters = asked.filters(request.filters, phrases=True)
-            listed = self._storage.entries(filters, limit=most) if asked.condition else []
-            return _Found({(each.kb, each.entry.id): 0.0 for each in listed}, {}), None
-        if request.mode is not Mode.SEMANTIC and asked.words:
-            filters = asked.filters(request.filters, phrases=False)
-            hits = self._storage.with_words(asked.words, filters, limit=pool)
-            keyword = {(hit.kb, hit.entry_id): hit.score for hit in hits}
-        if request.mode is not Mode.KEYWORD:
+        limit_s = self._settings.search_limit_s
+        partial = False
+        if not asked.text or (request.mode is not Mode.SEMANTIC and asked.words):
             try:
-                filters = asked.filters(request.filters, phrases=True)
-                semantic = self._by_meaning(asked.text, filters, pool)
+                with self._storage.time_limit(limit_s):
+                    keyword = self._by_words(request, asked, pool if asked.text else most)
+            except TimeLimitError:
+                partial = True
+                with suppress(TimeLimitError), self._storage.time_limit(limit_s / 5):
+                    # Not the best, but of those that have the words.
+                    keyword = self._by_words(request, asked, pool, ranked=False)
+        if asked.text and request.mode is not Mode.KEYWORD:
+            try:
+                semantic = self._by_meaning(
+                    asked.text, asked.filters(request.filters, phrases=True), pool
+                )
+            except TimeLimitError:
+                partial = True
             except ModelError as error:
                 if request.mode is Mode.SEMANTIC:
                     raise
                 warning = f"searched by words alone: {error}"
-        return _Found(keyword, semantic), warning
+        return _Found(keyword, semantic, partial=partial), warning
+
+    def _by_words(
+        self, request: SearchRequest, asked: Understood, most: int, *, ranked: bool = True
+    ) -> dict[Key, float]:
+        """The entries with the words; where none are asked for, those with all else."""
+        if asked.text:
+            filters = asked.filters(request.filters, phrases=False)
+            hits = self._storage.with_words(asked.words, filters, limit=most, ranked=ranked)
+            return {(hit.kb, hit.entry_id): hit.score for hit in hits}
+        if asked.condition is None or not ranked:
+            return {}
+        filters = asked.filters(request.filters, phrases=True)
+        return {(e.kb, e.entry.id): 0.0 for e in self._storage.entries(filters, limit=most)}
 
     def _by_meaning(
         self, text: str, filters: Filters, pool: int
@@ -251,7 +285,8 @@ class SearchService:
             return {}
         vector = self._encoder.encode_query(text)
         require_stored(self._storage, vector, index.model)
-        return index.nearest(vector, filters, pool)
+        with self._storage.time_limit(self._settings.search_limit_s):
+            return index.nearest(vector, filters, pool)
 
     def nearest_entries(self) -> NearestEntries:
         """The passages of the model in use, and the index of their vectors.

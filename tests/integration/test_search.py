@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from actors.messages import Vector
 from pyrite.embedding.service import EmbeddingService
-from pyrite.errors import InvalidQueryError, ModelError, NotFoundError
+from pyrite.errors import InvalidQueryError, ModelError, NotFoundError, TimeLimitError
 from pyrite.search.freshness import Freshness, Outcome, pending
 from pyrite.search.query import Mode, SearchRequest
 from pyrite.search.ranking import POOL, fused, places, ranked
@@ -230,6 +231,24 @@ def test_operators_hold_in_every_mode(
     )
     product.embedding.embed_entry(encoder, KB, "c")
     assert set(ids(ask(search, query, mode))) == found
+
+
+def test_a_search_that_takes_too_long_gives_what_it_has(
+    product: Product, encoder: Words, search: SearchService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(product, encoder, "red green", "red blue")
+    real = product.storage.with_words
+
+    def slow(*given: Any, ranked: bool = True, **more: Any) -> object:
+        if ranked:
+            raise TimeLimitError
+        return real(*given, ranked=ranked, **more)
+
+    monkeypatch.setattr(product.storage, "with_words", slow)
+    for mode in (KEYWORD, HYBRID):
+        result = ask(search, "red -green", mode)
+        assert (ids(result), result.partial) == (["b"], True)
+    assert not ask(search, "red", SEMANTIC).partial
 
 
 def test_what_is_no_field_is_words_and_said(

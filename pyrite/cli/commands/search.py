@@ -135,6 +135,8 @@ def search(app: App, /, query: tuple[str, ...], *, as_json: bool, **given: Any) 
         note("Nothing was found.")
     elif result.more:
         note(f"There is more: --offset {request.offset + len(result.hits)}")
+    if result.partial:
+        note("Note: the time ran out before all was looked at; fewer filters or rarer words help.")
     for hint in result.hints:
         note(f"Note: {hint}.")
     if result.warning is not None:

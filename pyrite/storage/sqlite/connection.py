@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from actors.ports import StorageUnavailableError
-from pyrite.errors import StorageError
+from pyrite.errors import StorageError, TimeLimitError
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import migrate
 
@@ -24,6 +24,10 @@ BUSY_TIMEOUT_S = 30.0
 #: long once the process is about to end.
 _SLICE_S = 0.5
 
+
+#: Steps of SQLite's machine, a millisecond's or so, between two looks at the clock: each look
+#: waits for the interpreter's lock.
+_STEPS = 20_000
 
 #: What the message of a database that cannot be opened ends in.
 ASK_DOCTOR = "; `pyrite doctor` says what to do"
@@ -63,6 +67,23 @@ def unavailable_told() -> Iterator[None]:
         raise told from error
 
 
+@contextmanager
+def interrupting(connection: sqlite3.Connection, deadline: float | None) -> Iterator[None]:
+    """Break off what a connection does once the monotonic clock is past a deadline."""
+    if deadline is None:
+        yield
+        return
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_INTERRUPT:
+            raise
+        raise TimeLimitError("the search took longer than the setting search_limit_s") from error
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
 class CommitWatcher:
     """A connection that only looks for commits; see :class:`pyrite.storage.protocol.Watcher`."""
 
@@ -94,6 +115,7 @@ class Connections:
         self.path = path
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
+        self._limits = threading.local()
         self._hurries = False
         with ExitStack() as opened:  # if one step fails, what came before is closed
             try:
@@ -149,12 +171,23 @@ class Connections:
         connection.execute("COMMIT")
 
     @contextmanager
+    def time_limit(self, seconds: float) -> Iterator[None]:
+        """For this thread, have reading for longer than that broken off."""
+        self._limits.deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._limits.deadline = None
+
+    @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A transaction that sees one state of the database throughout."""
+        deadline = getattr(self._limits, "deadline", None)
         with unavailable_told(), self._read_lock:
             self._reader.execute("BEGIN")
             try:
-                yield self._reader
+                with interrupting(self._reader, deadline):
+                    yield self._reader
             finally:
                 if self._reader.in_transaction:
                     self._reader.execute("ROLLBACK")

@@ -118,6 +118,9 @@ class SqliteStorage:
     def watcher(self) -> Watcher:
         return self._db.watcher()
 
+    def time_limit(self, seconds: float) -> AbstractContextManager[None]:
+        return self._db.time_limit(seconds)
+
     @contextmanager
     def writing(self) -> Iterator[SqliteWriting]:
         with self._db.write() as conn:
