@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyrite.config.settings import Settings
     from pyrite.encoders.protocol import TextEncoder
     from pyrite.storage.records import KnowledgeBase
+    from pyrite.storage.sqlite.store import SqliteStorage
 
 
 def make_encoder(settings: Settings) -> TextEncoder:
@@ -37,6 +38,19 @@ class App(Services):
     def encoder(self) -> TextEncoder:
         """The encoder, not yet loaded; what takes long is said on standard error."""
         return make_encoder(self.settings)
+
+    @cached_property
+    def storage(self) -> SqliteStorage:
+        """The database; where it can only be read, a line says so."""
+        storage = super().storage
+        if storage.is_read_only:
+            from pyrite.cli.output import note
+
+            note(
+                f"pyrite: the database {storage.path} can only be read here: what reads works, and "
+                "what writes is refused"
+            )
+        return storage
 
     def kb_named(self, name: str | None) -> KnowledgeBase:
         """The knowledge base of that name, or the only one there is.

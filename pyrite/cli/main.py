@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from actors.ports import StorageUnavailableError
 from pyrite import __version__
 from pyrite.cli.commands import (
     backup,
@@ -113,6 +114,9 @@ def run(arguments: Sequence[str]) -> int:
                 "much is free beside the database"
             )
             return 1
+        if isinstance(error, StorageUnavailableError):
+            note(f"pyrite: {_unavailable(error)}")
+            return 1
         note(
             f"pyrite: {type(error).__name__}: {error}\n"
             "This is a bug in Pyrite, or a fault of the machine under it; nothing that was "
@@ -120,6 +124,15 @@ def run(arguments: Sequence[str]) -> int:
         )
         return BUG
     return result if isinstance(result, int) else 0
+
+
+def _unavailable(error: StorageUnavailableError) -> str:
+    """What to say of a database that is busy, full or away: the cause, and what to do."""
+    # Imported only here: most commands meet no such thing.
+    from pyrite.storage.sqlite.faults import fault_of  # noqa: PLC0415
+
+    fault = fault_of(error)
+    return str(error) if fault is None else f"{fault.text} ({error}): {fault.action}"
 
 
 def _is_no_space(error: Exception) -> bool:

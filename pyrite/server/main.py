@@ -146,6 +146,12 @@ def serve(
         process = ServerProcess(services, embeds=embeds, highest=only_mcp or Tier.ADMIN)
         running = _Run(process, create_app(process, only_mcp=not embeds), say)
         check_bind(settings.host, services.tokens)
+        if services.storage.is_read_only:
+            _log.warning(
+                "the database %s can only be read here: what reads works, and what writes is "
+                "refused",
+                services.storage.path,
+            )
         bound = bind(settings.host, settings.port)
         try:
             trio.run(running.run, bound)

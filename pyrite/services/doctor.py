@@ -29,6 +29,7 @@ from pyrite.errors import (
 from pyrite.storage.protocol import Storage
 from pyrite.storage.sqlite.connection import ASK_DOCTOR
 from pyrite.storage.sqlite.driver import WAL_RESET_FIXED, sqlite3
+from pyrite.storage.sqlite.faults import MAKE_ANEW, fault_of
 from pyrite.vault.sync import FolderSync
 
 _PACKAGES = (
@@ -41,12 +42,6 @@ _EXTRAS = ("openvino",)
 #: Less than this on the database's disk is little, in bytes.
 _LITTLE_SPACE = 500 * 10**6
 _MEGABYTE = 10**6
-
-_MAKE_ANEW = (
-    "stop what uses the database, move it away with its log, and put a backup in its place (the "
-    "handbook's operations/backup), or make it anew from the folders: `pyrite kb add`, `pyrite "
-    "index sync`"
-)
 
 
 class Level(StrEnum):
@@ -84,9 +79,18 @@ def examine(settings: Settings, open_storage: Callable[[], Storage]) -> Iterator
     except NewerDatabaseError as error:
         yield Finding(Level.ERROR, "database", str(error), "upgrade Pyrite")
     except StorageError as error:
-        yield Finding(Level.ERROR, "database", str(error).removesuffix(ASK_DOCTOR), _MAKE_ANEW)
+        text = str(error).removesuffix(ASK_DOCTOR)
+        yield Finding(Level.ERROR, "database", text, _action(error))
     except sqlite3.DatabaseError as error:
-        yield Finding(Level.ERROR, "database", f"{settings.database_path}: {error}", _MAKE_ANEW)
+        text = f"{settings.database_path}: {error}"
+        yield Finding(Level.ERROR, "database", text, _action(error))
+
+
+def _action(error: Exception) -> str:
+    """What to do about a database that cannot be used; only one that is damaged is moved away."""
+    fault = fault_of(error)
+    # Where there is no code, the message itself says what to do.
+    return "" if fault is None else fault.action
 
 
 def unsettled(error: ConfigError) -> Iterator[Finding]:
@@ -207,7 +211,7 @@ def database(settings: Settings, storage: Storage) -> Iterator[Finding]:
             Level.ERROR,
             "database",
             f"{name}: {what}",
-            _MAKE_ANEW,
+            MAKE_ANEW,
         )
 
 

@@ -94,13 +94,6 @@ class Storage(Queue, Embeddings, Protocol):
         """Make a new watcher for commits, whoever makes them."""
         ...
 
-    def time_limit(self, seconds: float) -> AbstractContextManager[None]:
-        """For this thread, until the context is left: reading for longer than that is broken off.
-
-        What is broken off raises a TimeLimitError.
-        """
-        ...
-
     def writing(self) -> AbstractContextManager[Writing]:
         """A transaction: all of it happens, or on an exception nothing."""
         ...
@@ -208,18 +201,9 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def with_words(
-        self,
-        query: WordQuery,
-        filters: Filters = EVERYTHING,
-        *,
-        limit: int,
-        offset: int = 0,
-        ranked: bool = True,
+        self, query: WordQuery, filters: Filters = EVERYTHING, *, limit: int, offset: int = 0
     ) -> list[WordHit]:
         """The entries that contain what is looked for, best first; ties by knowledge base and id.
-
-        Those that come first in the index, all with score 0, are found at once even where many
-        have the words: ``ranked`` is then False.
 
         An entry is found from the moment in which its write is committed.
         """

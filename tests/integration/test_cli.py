@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pyrite.cli.main import cli, main, run
 from pyrite.config.settings import Settings
 from pyrite.errors import ModelError, NotFoundError
 from pyrite.storage.records import Space
+from pyrite.storage.sqlite import connection
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.store import SqliteStorage
 from tests.integration.shell import Ran, Shell, poison
@@ -879,14 +881,24 @@ def test_the_real_encoder_is_made_without_loading_anything(tmp_path: Path) -> No
     assert (made.name, made.ready) == ("/no/such/model", False)
 
 
-def test_the_arguments_of_a_search_are_one_query(shell: Shell) -> None:
-    def asked(*arguments: str) -> object:
-        return shell.ok("search", *arguments, "--mode", "keyword", "--json").json["query"]
+def test_a_database_that_another_process_keeps_is_no_bug(
+    notes: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(notes.home / "pyrite.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.01)
+        said = notes.refused("create", "--title", "Late", "--body", "x")
+    assert "another process keeps the database locked (database is locked)" in said
+    assert "run the command again" in said
 
-    assert asked("how", "long", "-hidden", "-x") == "how long -hidden -x"
-    assert shell.ok("search", "--json", "--mode=keyword", "--", "--dry-run").json["query"] == (
-        "--dry-run"
-    )
-    assert "No such option" in shell.refused("search", "a", "--jsn", code=2)
-    tags = [part for number in range(101) for part in ("--tag", f"t{number}")]
-    assert "101 values of tag, more than 100" in shell.refused("search", "a", *tags, code=2)
+
+def test_a_database_that_can_only_be_read_is_searched_and_says_so(
+    notes: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "is_writable", lambda _: False)
+    listed = notes("list")
+    assert listed.code == 0
+    assert "can only be read here" in listed.err
+    refused = notes("create", "--title", "Late", "--body", "x")
+    assert refused.code == 1
+    assert "give whoever runs this the right to write" in refused.err

@@ -18,7 +18,7 @@ from actors.messages import WorkerState
 from actors.ports import StorageUnavailableError
 from pyrite.embedding.process import Identity, identity
 from pyrite.embedding.queue import WorkerQueue, open_queue
-from pyrite.storage.sqlite import connection
+from pyrite.storage.sqlite import connection, faults
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.tables import queue as queue_sql
 from pyrite.vault.entry_files import Draft
@@ -125,7 +125,7 @@ async def test_a_server_that_never_got_to_its_first_sync_stops_in_time(
     serving = process(product, grace_s=0.1)
 
     def refuse(_: object) -> None:
-        raise connection.DatabaseUnavailableError("database is locked")
+        raise faults.DatabaseUnavailableError("database is locked")
 
     monkeypatch.setattr(serving.storage, "put_job", refuse)
     async with running(serving):
@@ -139,7 +139,7 @@ async def test_a_server_that_cannot_read_its_feed_begins_when_it_can_and_stops_b
 
     def refuse(function: Callable[[], object]) -> object:
         if refused:
-            raise connection.DatabaseUnavailableError("disk I/O error")
+            raise faults.DatabaseUnavailableError("disk I/O error")
         return function()
 
     stopped, later = process(product), process(product)
@@ -197,7 +197,7 @@ class Refusing:
 
     def _call(self, function: Callable[..., object], *args: object, **kwargs: object) -> object:
         if self.refuses:
-            raise connection.DatabaseUnavailableError("database is locked")
+            raise faults.DatabaseUnavailableError("database is locked")
         return function(*args, **kwargs)
 
 
@@ -244,7 +244,7 @@ def test_a_claim_whose_row_cannot_be_read_is_not_made(
     queue = queue_of(product)
 
     def refuse(*_: object) -> None:
-        raise connection.DatabaseUnavailableError("disk I/O error")
+        raise faults.DatabaseUnavailableError("disk I/O error")
 
     with monkeypatch.context() as patched:
         patched.setattr(queue_sql, "read_claimed", refuse)

@@ -20,6 +20,7 @@ from pyrite.api.base import encode
 from pyrite.api.problems import MEDIA_TYPE, Fault, ProblemError, fault
 from pyrite.api.validation import InvalidParametersError
 from pyrite.storage.sqlite.driver import sqlite3
+from pyrite.storage.sqlite.faults import fault_of
 
 #: Faults named in one answer; a body of a thousand entries can have many.
 _MOST_FAULTS = 20
@@ -92,7 +93,9 @@ async def _on_pyrite_error(error: errors.PyriteError) -> Response:
 async def _on_database_error(error: sqlite3.OperationalError) -> Response:
     """What the database cannot do just now: another process keeps it, or its disk is full."""
     _log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return _problem_of(errors.StorageError(str(error)))
+    fault = fault_of(error)
+    public = None if fault is None else f"{fault.text}; nothing was written"
+    return _problem_of(errors.StorageError(str(error), public=public))
 
 
 def _problem_of(error: errors.PyriteError) -> Response:

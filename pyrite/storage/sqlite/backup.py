@@ -18,7 +18,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pyrite.errors import BackupError
-from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.connection import connect_to_read
+from pyrite.storage.sqlite.creation import put_in_place
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.space import copy_without_empty, space
 
@@ -52,12 +53,15 @@ def back_up(source: Path, target: Path, progress: Progress = no_progress) -> int
         # As private as the original: it holds all that the original does.
         partial.chmod(stat.S_IMODE(source.stat().st_mode))
         size = partial.stat().st_size
-        _put_in_place(partial, target)
+        try:
+            put_in_place(partial, target)
+        except FileExistsError as error:
+            raise _exists(target) from error
     return size
 
 
 def _copy(source: Path, target: Path, progress: Progress) -> None:
-    with closing(connect(source)) as original:
+    with closing(connect_to_read(source)) as original:
         found = space(original)
         if found.empty > found.size * _MUCH_EMPTY:
             full = found.size - found.empty
@@ -97,30 +101,6 @@ def _open(path: Path) -> sqlite3.Connection:
     copy = sqlite3.connect(path, isolation_level=None)
     copy.execute("PRAGMA synchronous = OFF")  # it is flushed as a whole in the end
     return copy
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Give the copy its name, on disk too; nothing that has come there since is replaced."""
-    _flush(partial)
-    try:
-        os.link(partial, target)
-    except FileExistsError as error:
-        raise _exists(target) from error
-    except OSError:
-        # A file system without hard links.
-        if os.path.lexists(target):
-            raise _exists(target) from None
-        partial.rename(target)
-    if hasattr(os, "O_DIRECTORY"):
-        _flush(target.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyrite.errors import NewerDatabaseError
+from pyrite.errors import NewerDatabaseError, StorageError
 from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrations import MIGRATIONS, REWRITING
 
@@ -48,6 +48,22 @@ def migrate(
     except BaseException:
         conn.execute("ROLLBACK")
         raise
+
+
+def check_readable(conn: sqlite3.Connection, path: Path, known: int = len(MIGRATIONS)) -> None:
+    """See that a database that cannot be written is of the present schema.
+
+    Raises:
+        NewerDatabaseError: it was made by a later version of Pyrite.
+        StorageError: it is of an earlier schema, which is migrated where it can be written.
+    """
+    applied = applied_count(conn)
+    _check_known(path, applied, known)
+    if applied < known:
+        raise StorageError(
+            f"the database {path} is of schema {applied}, this Pyrite needs {known}, and it can "
+            "only be read here: open it once where it can be written"
+        )
 
 
 def _check_known(path: Path, applied: int, known: int) -> None:

@@ -86,6 +86,11 @@ class SqliteStorage:
         """The database file."""
         return self._db.path
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether nothing can be written, for want of the right or because of the disk."""
+        return self._db.is_read_only
+
     def close(self) -> None:
         self._db.close()
 
@@ -117,9 +122,6 @@ class SqliteStorage:
 
     def watcher(self) -> Watcher:
         return self._db.watcher()
-
-    def time_limit(self, seconds: float) -> AbstractContextManager[None]:
-        return self._db.time_limit(seconds)
 
     @contextmanager
     def writing(self) -> Iterator[SqliteWriting]:
@@ -304,6 +306,8 @@ class SqliteStorage:
         """What is broken; only looking at the full-text index needs the write lock."""
         with self._db.read() as conn:
             found = health.problems(conn)
+        if self.is_read_only:
+            return found
         with self._db.write() as conn:
             disagreement = health.words_problem(conn)
         if disagreement is not None:

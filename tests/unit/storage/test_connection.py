@@ -124,6 +124,7 @@ def test_opening_waits_for_another_that_sets_up_the_database(
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as another:
         another.execute("BEGIN IMMEDIATE")
+        path.touch()
         hasty = sqlite3.connect(path)
         with closing(hasty), pytest.raises(sqlite3.OperationalError, match="locked"):
             hasty.execute("PRAGMA journal_mode = WAL")
@@ -141,10 +142,12 @@ def test_opening_waits_for_another_that_sets_up_the_database(
 
 
 def test_opening_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SqliteStorage(path).close()
     monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.01)
     with closing(sqlite3.connect(path, isolation_level=None)) as another:
-        another.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StorageError, match="database is locked"):
+        another.execute("PRAGMA journal_mode = DELETE")
+        another.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageError, match="database is locked: another process keeps"):
             SqliteStorage(path)
 
 

@@ -104,6 +104,7 @@ def path(tmp_path: Path) -> Path:
     """A database of the first schema."""
     path = tmp_path / "pyrite.db"
     first = dict(list(MIGRATIONS.items())[:1])
+    path.touch()
     with closing(connect(path)) as conn:
         migrate(conn, path, first, ())
         fill(conn)

@@ -33,6 +33,7 @@ def rows(conn: sqlite3.Connection) -> dict[str, list[tuple]]:
 def path(tmp_path: Path) -> Iterator[Path]:
     """A database of the second schema, with an entry and a worker."""
     path = tmp_path / "pyrite.db"
+    path.touch()
     with closing(connect(path)) as conn:
         migrate(conn, path, dict(list(MIGRATIONS.items())[:2]), REWRITING)
         conn.execute("INSERT INTO kbs VALUES ('kb', '/kb', 1.5)")

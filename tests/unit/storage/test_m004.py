@@ -27,6 +27,7 @@ BODIES = {
 def path(tmp_path: Path) -> Path:
     """A database of the third schema, with entries."""
     path = tmp_path / "pyrite.db"
+    path.touch()
     with closing(connect(path)) as conn:
         migrate(conn, path, dict(list(MIGRATIONS.items())[:3]))
         conn.execute("INSERT INTO kbs VALUES ('kb', '/kb', 1.5)")

@@ -21,6 +21,7 @@ ENTRIES = {
 
 def test_names_are_those_of_the_rows(tmp_path: Path) -> None:
     path = tmp_path / "pyrite.db"
+    path.touch()
     with closing(connect(path)) as conn:
         migrate(conn, path, dict(list(MIGRATIONS.items())[:4]))
         conn.execute("INSERT INTO kbs VALUES ('kb', '/kb', 1.5)")

@@ -14,6 +14,7 @@ from pyrite.storage.sqlite.store import SqliteStorage
 
 def test_known_ones_stay_available_and_no_copy_is_made(tmp_path: Path) -> None:
     path = tmp_path / "pyrite.db"
+    path.touch()
     with closing(connect(path)) as conn:
         migrate(conn, path, dict(list(MIGRATIONS.items())[:5]))
         conn.execute("INSERT INTO kbs VALUES ('kb', '/kb', 1.5)")

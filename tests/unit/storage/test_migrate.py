@@ -28,6 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def conn(path: Path) -> Iterator[sqlite3.Connection]:
+    path.touch()
     with closing(connect(path)) as connection:
         yield connection
 
