@@ -134,8 +134,8 @@ def text_of(chance: random.Random) -> str:
     if chance.randrange(4):
         return "".join(pieces)
     start = chance.randrange(len(pieces))
-    run = "".join(pieces[start : start + chance.randint(1, 3)])
-    most = LONG if not chance.randrange(LONG_ONE_IN // 4) else 400
+    run = "".join(pieces[start : start + chance.choice((1, 1, 2, 3))])
+    most = LONG if not chance.randrange(LONG_ONE_IN // 4) else chance.choice((400, 400, 4_000))
     return "".join(pieces[:start]) + run * (most // len(run)) + "".join(pieces[start:])
 
 

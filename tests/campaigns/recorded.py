@@ -14,7 +14,7 @@ import trio
 
 from pyrite.embedding.worker import EmbeddingWorker
 from pyrite.knowledge.service import KBService
-from pyrite.storage.sqlite.connection import connect
+from pyrite.storage.sqlite.driver import sqlite3
 from pyrite.storage.sqlite.migrate import migrate
 from pyrite.storage.sqlite.migrations import MIGRATIONS
 from pyrite.storage.sqlite.store import SqliteStorage
@@ -44,8 +44,11 @@ def make(place: Path, operation: str) -> None:
     for number in range(ENTRIES):
         (folder / f"note-{number}.md").write_text(f"# Note {number}\n\n{MARK}\n")
     if operation == "migrate":
-        conn = connect(settings_in(home).database_path)
-        migrate(conn, settings_in(home).database_path, dict(list(MIGRATIONS.items())[:4]))
+        path = settings_in(home).database_path
+        # The product's own connections make no file.
+        conn = sqlite3.connect(path, isolation_level=None)
+        conn.execute("PRAGMA journal_mode = WAL")
+        migrate(conn, path, dict(list(MIGRATIONS.items())[:4]))
         conn.close()
     else:
         finish(home, folder)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaigns import parsers
 from tests.campaigns.__main__ import NAMES
+from tests.campaigns.campaign import BrokenPromiseError
 from tests.campaigns.disk import Call, Disk
 from tests.campaigns.kills import make_folder
 from tests.campaigns.promises import Ledger, broken_promises, finish
@@ -18,7 +20,7 @@ from tests.campaigns.promises import Ledger, broken_promises, finish
 ROOT = Path(__file__).parents[2]
 
 #: How much each tries in a few seconds.
-SHORT = {"kills": 40, "parsers": 10_000, "power-loss": 16}
+SHORT = {"kills": 40, "parsers": 10_000, "power-loss": 4}
 
 
 def campaign(name: str, *arguments: str) -> str:
@@ -55,6 +57,29 @@ def test_what_is_lost_or_wrong_is_found(tmp_path: Path) -> None:
     assert broken_promises(home, folder, Ledger({}, {99: "note-0"})) == ["no event of note-0's 99"]
     (folder / "note-1.md").write_text("Changed behind the index.\n", encoding="utf-8")
     assert broken_promises(home, folder, good) == ["note-1: its embedding is not that of its text"]
+
+
+@pytest.mark.repeats
+def test_a_parser_that_takes_the_square_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def square(text: str) -> None:
+        for start in range(0, len(text), 8):
+            text[start:].count("never") and text.find("nowhere", start)
+
+    square_of_all = dict.fromkeys(parsers.READERS, square)
+    monkeypatch.setattr(parsers, "READERS", square_of_all)
+    monkeypatch.setattr(parsers, "PER_BYTE_S", 0.5e-6)
+    with pytest.raises(BrokenPromiseError, match="more than"):
+        parsers.read_many(1, tmp_path, 100_000)
+
+
+def test_an_error_that_no_parser_may_raise_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parsers, "READERS", {"texts": lambda text: text.index("no such text")})
+    with pytest.raises(BrokenPromiseError, match="ValueError"):
+        parsers.read_many(1, tmp_path, 10)
 
 
 def test_a_disk_keeps_what_was_synced_and_may_lose_the_rest(tmp_path: Path) -> None:
