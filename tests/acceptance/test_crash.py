@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,38 +19,13 @@ from pyrite.knowledge.service import KBService
 from pyrite.markdown.chunks import Splitter
 from pyrite.storage.sqlite.store import SqliteStorage
 from pyrite.vault.sync import FolderSync
-from tests.acceptance import crashes
 from tests.acceptance.pages import real_pages
 
 #: How long to wait for something that surely comes, in seconds, before calling it a failure.
 LONG = 120
 
-#: Enough for each point to be met several times; and ten times what was usual.
-KILLS = [60, pytest.param(2_000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
-
 #: Pages for the real model.
 PAGES = 32
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("kills", KILLS)
-def test_nothing_is_lost_by_kills(tmp_path: Path, kills: int) -> None:
-    command = [sys.executable, "-m", "tests.acceptance.crashes"]
-    given = ("--kills", str(kills), "--seed", str(kills), tmp_path)
-    run = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    killed = json.loads(run.stdout)["killed"]
-    assert sum(killed.values()) == kills
-    assert set(killed) == {*crashes.POINTS, crashes.RANDOM}
-
-
-@pytest.mark.process
-def test_a_text_that_kills_its_worker_fails_alone(tmp_path: Path) -> None:
-    """Its neighbours die with it once, and are embedded by the next worker."""
-    command = [sys.executable, "-m", "tests.acceptance.crashes", "--poison"]
-    run = subprocess.run([*command, tmp_path], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert json.loads(run.stdout) == {"deaths": 3, "broken": []}
 
 
 @pytest.mark.long

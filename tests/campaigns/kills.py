@@ -1,26 +1,19 @@
-"""Kills a worker over and over, at named points and at random, and looks at what is left.
+"""The campaign of kills: workers that are killed with SIGKILL, at named points and at random.
 
-Run as a program, for it forks: Python starts once, and each victim is a fresh process with
-connections of its own that is killed with SIGKILL. Every victim edits the folder in its own
-way (through Pyrite, or beside it as an editor would), syncs it and drains the queue::
+Python starts once and forks: each victim is a fresh process with connections of its own. Every
+victim syncs the folder, edits it in its own way (through Pyrite, or beside it as an editor
+would), syncs it again and drains the queue, and tells of each edit before and after it through
+a pipe. After some tens of kills one more process is left to finish, and what was acknowledged, the
+folder, the index, the embeddings and the feed are compared.
 
-    python -m tests.acceptance.crashes --kills 200 --seed 1 FOLDER
-
-Afterwards one more process is left to finish, and everything is compared with the folder.
-
-With ``--poison`` it is one of the texts that kills, each time that it is encoded.
-
-Prints one JSON object; exits 1 if a promise was broken.
+A kill costs some hundredths of a second, for Python and the product are loaded once.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import random
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,12 +31,13 @@ from pyrite.vault.files import read_file
 from pyrite.vault.prepared_file import PreparedFile
 from pyrite.vault.scan import scan
 from pyrite.vault.sync import FolderSync
-from tests.fakes.encoder import FakeEncoder, embedding_of, texts_of
+from tests.campaigns.campaign import BrokenPromiseError, Campaign
+from tests.campaigns.promises import GONE, KB, Ledger, broken_promises, finish, settings_in
+from tests.fakes.encoder import FakeEncoder
 
-KB = "notes"
-ENTRIES = 60
+ENTRIES = 20
 #: The longest a victim lives that is killed at random: enough for a whole round.
-LONGEST_LIFE_S = 0.25
+LONGEST_LIFE_S = 0.2
 
 
 def die() -> None:
@@ -98,6 +92,11 @@ def set_after_commit(trap: Trap) -> None:
     wrap(Connections, "commit", before=False, trap=trap)
 
 
+def at_call(name: str) -> Callable[[Trap], None]:
+    """A trap before a call of the operating system."""
+    return lambda trap: wrap(os, name, before=True, trap=trap)
+
+
 #: Each named point, with how often it is passed in a life at most before it kills.
 POINTS: dict[str, tuple[Callable[[Trap], None], int]] = {
     "after claim": (set_after_claim, 4),
@@ -105,39 +104,71 @@ POINTS: dict[str, tuple[Callable[[Trap], None], int]] = {
     "between file and index": (set_between_file_and_index, 2),
     "before commit": (set_before_commit, 10),
     "after commit": (set_after_commit, 10),
+    "before link": (at_call("link"), 4),
+    "before replace": (at_call("replace"), 2),
+    "before fsync": (at_call("fsync"), 8),
+    "before unlink": (at_call("unlink"), 6),
 }
 RANDOM = "at random"
 
-
-def settings_in(home: Path) -> Settings:
-    # Each kill costs the claims in flight an attempt; that many kills are not an entry's fault.
-    return Settings(home=home, max_attempts=1_000_000, retry_base_s=0.01, poll_interval_s=0.005)
+#: Told what is done to which entry: verb, entry, mark, and revision where there is one.
+Tell = Callable[..., None]
 
 
-def edit(chance: random.Random, service: KBService, folder: Path) -> None:
+def edit(chance: random.Random, service: KBService, folder: Path, tell: Tell) -> None:
     """Change the folder: half of the time through Pyrite, half beside it."""
     ids = [found.id for found in scan(folder).found]
     for _ in range(chance.randint(1, 6)):
-        name = chance.choice(ids)
+        name, mark = chance.choice(ids), f"Edit {chance.randrange(2**40)}."
         path = folder / f"{name}.md"
-        text = f"\n\nEdit {chance.random()}."
-        match chance.choice(("update", "update", "create", "delete", "write", "rename")):
+        match chance.choice(("update", "update", "create", "bulk", "delete", "write", "rename")):
             case "update":
                 read = read_file(folder, f"{name}.md", max_bytes=2**24)
-                service.update_entry(KB, name, Edit(body=read.entry().body + text))
+                tell("begin", name, mark)
+                changed = Edit(body=f"{read.entry().body}\n\n{mark}")
+                tell("done", name, mark, service.update_entry(KB, name, changed).revision)
             case "create":
-                service.create_entry(KB, Draft(f"New {chance.random()}", body=text))
+                new = f"new-{chance.randrange(2**40)}"
+                tell("begin", new, mark)
+                result = service.create_entry(KB, Draft("New", id=new, body=mark))
+                tell("done", new, mark, result.revision)
+            case "bulk":
+                drafts = [Draft("Bulk", id=f"bulk-{chance.randrange(2**40)}", body=mark)]
+                drafts.append(Draft("Bulk", id=f"bulk-{chance.randrange(2**40)}", body=mark))
+                for draft in drafts:
+                    tell("begin", str(draft.id), mark)
+                for made in service.create_entries(KB, drafts):
+                    tell("done", str(made.id), mark, made.revision)
             case "delete" if len(ids) > ENTRIES // 2:
+                tell("begin", name, GONE)
                 service.delete_entry(KB, name)
+                tell("done", name, GONE)
                 ids.remove(name)
             case "rename":
-                path.rename(folder / f"renamed-{chance.random()}.md")
+                new = f"renamed-{chance.randrange(2**40)}"
+                body = path.read_text(encoding="utf-8")
+                tell("begin", name, GONE)
+                tell("begin", name, mark)
+                tell("begin", new, mark)
+                save(path, f"{body}\n\n{mark}")
+                path.rename(folder / f"{new}.md")
+                tell("done", name, GONE)
+                tell("done", new, mark)
                 ids.remove(name)
             case _:
-                path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+                tell("begin", name, mark)
+                save(path, f"{path.read_text(encoding='utf-8')}\n\n{mark}")
+                tell("done", name, mark)
 
 
-def live(home: Path, folder: Path, seed: int, *, edits: bool) -> None:
+def save(path: Path, text: str) -> None:
+    """Replace a file in one step, as an editor does that loses nothing itself."""
+    draft = path.parent.with_name("draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.rename(path)
+
+
+def live(home: Path, folder: Path, seed: int, tell: Tell) -> None:
     """A process's whole life: sync what an earlier one left, edit, sync, drain."""
     chance = random.Random(seed)
     settings = settings_in(home)
@@ -146,46 +177,69 @@ def live(home: Path, folder: Path, seed: int, *, edits: bool) -> None:
     kb = service.add_kb(KB, folder)
     sync = FolderSync(storage, settings)
     sync.sync(kb)
-    if edits:
-        edit(chance, service, folder)
-        sync.sync(kb)
+    edit(chance, service, folder, tell)
+    sync.sync(kb)
     encoder = FakeEncoder(delay_s=0.001, concurrency=2)
     trio.run(EmbeddingWorker(storage, encoder, settings).process_queue)
     storage.close()
 
 
-def victim(home: Path, folder: Path, seed: int, point: str) -> int:
-    """Fork a process that will be killed at the point, if it gets there; its pid."""
+def forked(task: Callable[[], None]) -> int:
+    """Fork a process that does a task and exits with 0 if it did; its pid."""
     pid = os.fork()
     if not pid:
         code = 1
         try:
-            if point != RANDOM:
-                set_trap, most = POINTS[point]
-                set_trap(Trap(random.Random(seed).randint(1, most)))
-            live(home, folder, seed, edits=True)
+            task()
             code = 0
         finally:
             os._exit(code)
     return pid
 
 
-def kill_many(home: Path, folder: Path, kills: int, seed: int) -> Counter[str]:
-    """Start victims until so many have been killed; how many at each point."""
+def kill_one(home: Path, folder: Path, chance: random.Random, ledger: Ledger) -> str | None:
+    """Start a victim; the point at which it was killed, or None if it lived to its end."""
+    point = chance.choice([*POINTS, RANDOM, RANDOM])
+    seed = chance.randrange(2**32)
+    reader, writer = os.pipe()
+
+    def tell(verb: str, entry_id: str, mark: str, revision: int | None = None) -> None:
+        # One write to a pipe is whole, whenever the process dies.
+        os.write(writer, f"{verb}\t{entry_id}\t{mark}\t{revision or ''}\n".encode())
+
+    def task() -> None:
+        if point != RANDOM:
+            set_trap, most = POINTS[point]
+            set_trap(Trap(random.Random(seed).randint(1, most)))
+        live(home, folder, seed, tell)
+
+    pid = forked(task)
+    os.close(writer)
+    if point == RANDOM:
+        time.sleep(chance.uniform(0, LONGEST_LIFE_S))
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    with os.fdopen(reader, encoding="utf-8") as told:
+        ledger.read(line.rstrip("\n") for line in told)
+    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+        raise BrokenPromiseError(f"a victim of {point!r} failed by itself, not by being killed")
+    return point if os.WIFSIGNALED(status) else None
+
+
+def kill_many(seed: int, place: Path, kills: int) -> Counter[str]:
+    """Kill so many on one folder, and look at what is left; how many at each point."""
+    home, folder = place / "home", place / "notes"
+    make_folder(folder)
+    ledger = Ledger.of({f"note-{number}": f"# Note {number}" for number in range(ENTRIES)})
     chance = random.Random(seed)
     killed: Counter[str] = Counter()
-    points = [*POINTS, RANDOM, RANDOM]
     while killed.total() < kills:
-        point = points[chance.randrange(len(points))]
-        pid = victim(home, folder, chance.randrange(2**32), point)
-        if point == RANDOM:
-            time.sleep(chance.uniform(0, LONGEST_LIFE_S))
-            os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-        if os.WIFSIGNALED(status):
+        point = kill_one(home, folder, chance, ledger)
+        if point is not None:
             killed[point] += 1
-        elif os.WEXITSTATUS(status):
-            raise SystemExit(f"a victim of {point!r} failed by itself, not by being killed")
+    finish(home, folder)
+    if broken := broken_promises(home, folder, ledger):
+        raise BrokenPromiseError("\n".join(broken))
     return killed
 
 
@@ -224,27 +278,6 @@ def poisoned(home: Path, folder: Path) -> tuple[int, list[str]]:
     return deaths, wrong
 
 
-def broken_promises(home: Path, folder: Path) -> list[str]:
-    """What is not as it should be, compared with the folder and a fresh encoding."""
-    settings = settings_in(home)
-    storage = SqliteStorage(settings.database_path)
-    broken = [f"{name}: {what}" for name, what in storage.problems().items()]
-    counts = storage.counts()
-    if counts.unfinished or counts.failed:
-        broken.append(f"not all embedded: {counts}")
-    found = {each.id: each.path for each in scan(folder).found}
-    indexed = {stored.entry.id for stored in storage.entries()}
-    if indexed != set(found):
-        broken.append(f"index and folder differ in {sorted(indexed ^ set(found))}")
-    for entry_id, path in found.items():
-        entry = read_file(folder, path, max_bytes=2**24).entry()
-        wanted = [embedding_of(text).tobytes() for text in texts_of(entry)]
-        if [blob for _, blob in storage.embeddings(KB, entry_id)] != wanted:
-            broken.append(f"{entry_id}: its embedding is not that of its text")
-    storage.close()
-    return broken
-
-
 def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True)
     for number in range(ENTRIES):
@@ -252,25 +285,4 @@ def make_folder(folder: Path) -> None:
         (folder / f"note-{number}.md").write_text(text, encoding="utf-8")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    parser.add_argument("--poison", action="store_true")
-    parser.add_argument("home", type=Path)
-    options = parser.parse_args()
-    home, folder = options.home / "home", options.home / "notes"
-    make_folder(folder)
-    if options.poison:
-        deaths, broken = poisoned(home, folder)
-        print(json.dumps({"deaths": deaths, "broken": broken}, indent=2))
-        sys.exit(bool(broken))
-    killed = kill_many(home, folder, options.kills, options.seed)
-    live(home, folder, 0, edits=False)
-    broken = broken_promises(home, folder)
-    print(json.dumps({"seed": options.seed, "killed": killed, "broken": broken}, indent=2))
-    sys.exit(bool(broken))
-
-
-if __name__ == "__main__":
-    main()
+CAMPAIGN = Campaign("kills", kill_many, "kills", per_round=40, full=10_000)
