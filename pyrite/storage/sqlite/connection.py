@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from pyrite.errors import StorageError
-from pyrite.storage.sqlite.creation import create_if_missing
+from pyrite.storage.sqlite.creation import create_if_missing, keep_private
 from pyrite.storage.sqlite.database_file import (
     DatabaseFile,
     Identity,
@@ -128,6 +128,7 @@ class Connections:
 
     def _open(self, opened: ExitStack) -> None:
         path = self.path
+        keep_private(path)
         self._writer = opened.enter_context(closing(connect(path)))
         migrate(self._writer, path)
         self._file = DatabaseFile(path, _identity_on_disk(self._writer, path))
