@@ -33,6 +33,7 @@ from pyrite.storage.sqlite.faults import (
 )
 from pyrite.storage.sqlite.migrate import migrate
 from pyrite.storage.sqlite.reading import ReadOnlyConnection, is_writable
+from pyrite.storage.sqlite.time_limit import TimeLimit
 
 #: How long to wait for another process's transaction, in seconds.
 BUSY_TIMEOUT_S = 30.0
@@ -112,6 +113,7 @@ class Connections:
         self.path = path
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
+        self.time_limit = TimeLimit()
         self._hurries = False
         with ExitStack() as opened:  # if one step fails, what came before is closed
             try:
@@ -198,7 +200,8 @@ class Connections:
                 self._reader = self._read_only.current()
             self._reader.execute("BEGIN")
             try:
-                yield self._reader
+                with self.time_limit.kept_by(self._reader):
+                    yield self._reader
             finally:
                 if self._reader.in_transaction:
                     self._reader.execute("ROLLBACK")
