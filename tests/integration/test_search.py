@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -231,6 +233,20 @@ def test_operators_hold_in_every_mode(
     )
     product.embedding.embed_entry(encoder, KB, "c")
     assert set(ids(ask(search, query, mode))) == found
+
+
+def test_no_mixture_of_operators_is_an_error(
+    product: Product, encoder: Words, search: SearchService
+) -> None:
+    put(product, encoder, "red green", "blue")
+    pieces = [*"()\"“«」-+*:%_';\\\0 ", "\u0301", "日", "🙂", "red", "OR", "AND", "NOT"]
+    pieces += ["tag:", "title:", "path:", "since:", "date:2026-01-01..", "kb:", "x:y", "re*"]
+    choices = random.Random(7)
+    for _ in range(300):
+        some = choices.choices(pieces, k=choices.choice([3, 10, 60]))
+        query = choices.choice(["", " "]).join(some)
+        with suppress(InvalidQueryError):  # empty
+            ask(search, query, choices.choice(list(Mode)))
 
 
 def test_a_search_that_takes_too_long_gives_what_it_has(
