@@ -64,6 +64,10 @@ class InvalidQueryError(InvalidError):
     """What was given cannot be searched for."""
 
 
+class TimeLimitError(PyriteError):
+    """What is looked for was not found in the time that there was."""
+
+
 class UnreadableFileError(PyriteError):
     """A file of a knowledge base cannot be read as an entry.
 

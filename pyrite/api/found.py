@@ -107,6 +107,11 @@ class SearchResult(Answer, frozen=True):
     freshness: Pending
     waited: Waited | None
     warning: Annotated[str | None, doc("What to know of how this answer came about.")]
+    hints: Annotated[list[str], doc("What of the query was not read as it may be meant.", [])]
+    corrected: Annotated[
+        str | None, doc("What was searched by words, where no entry has those of the query.", None)
+    ]
+    partial: Annotated[bool, doc("Whether time ran out before all was looked at.", False)]
 
 
 class RelatedHit(EntryName, frozen=True):

@@ -251,7 +251,8 @@ class SearchParameters(Narrowing, kw_only=True):
     query: Annotated[
         str,
         doc(
-            'A question or a few words; a "quoted phrase" is looked for as it stands.',
+            'A question or words. "a phrase", -word, a OR b, back*, tag:, type:, path:, title:, '
+            "field:value and since: narrow it.",
             "how long do we keep backups?",
             min_length=1,
             max_length=MOST_QUERY_CHARACTERS,

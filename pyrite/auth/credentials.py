@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple, cast
 
 import trio
 
+from actors.ports import StorageUnavailableError
 from pyrite.auth.tokens import Tier, TokenService
 from pyrite.storage.protocol import Storage, Watcher
 from pyrite.storage.records import TokenRow
@@ -76,14 +77,25 @@ class Credentials:
 
     async def refresh(self) -> None:
         """Take in what was committed up to :data:`LOOK_S` ago."""
-        now = trio.current_time()
-        if self._watcher is not None and now >= self._next_look:
-            self._next_look = now + LOOK_S
-            self._stale = self._watcher.changed() or self._stale
+        if self._watcher is not None and trio.current_time() >= self._next_look:
+            async with self._reading:
+                await self._look(self._watcher)
         if self._stale:
             async with self._reading:
                 if self._stale:
                     await self._read()
+
+    async def _look(self, watcher: Watcher) -> None:
+        """Look for commits, in a thread: a look may wait behind a lock for half a minute."""
+        if trio.current_time() < self._next_look:
+            return  # another request has looked meanwhile
+        try:
+            changed = await self._run_sync(watcher.changed)
+        except StorageUnavailableError:
+            # Whether the tokens are still the same is not known; reading may go on regardless.
+            changed = True
+        self._stale = changed or self._stale
+        self._next_look = trio.current_time() + LOOK_S
 
     async def _read(self) -> None:
         # It watches from before the first look: nothing is committed unseen between the two.

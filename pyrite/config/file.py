@@ -78,7 +78,7 @@ def _change(
     # A link stays one: what it leads to is replaced.
     path = Path(os.path.realpath(path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock"), _LOCK_TIMEOUT_S):
             raw = path.read_bytes() if path.exists() else b""
             parsed(path, raw)

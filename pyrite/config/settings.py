@@ -109,6 +109,12 @@ class Settings:
     unused_days: float = setting(
         30.0, "Embeddings that no entry has used for so many days are deleted.", minimum=0
     )
+    search_limit_s: float = setting(
+        5.0,
+        "How long a search may read the database; what was found by then is the answer, and said "
+        "to be partial.",
+        minimum=0.01,
+    )
     exact_vectors: int = setting(
         50_000,
         "Up to so many embeddings, a search compares with each; with more, it uses an index of "

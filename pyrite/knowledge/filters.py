@@ -8,6 +8,9 @@ from pyrite.errors import InvalidQueryError
 from pyrite.markdown.entry import OWN_FIELDS
 from pyrite.storage.records import Filters
 
+#: Values of one filter.
+MOST_VALUES = 100
+
 
 def check_filters(filters: Filters) -> None:
     """Refuse days that do not exist, fields with a filter of their own, and text that is not valid.
@@ -15,6 +18,14 @@ def check_filters(filters: Filters) -> None:
     Raises:
         InvalidQueryError: the message says what to write instead.
     """
+    for name, given in (
+        *(("kb", filters.kbs), ("type", filters.types)),
+        *(("tag", filters.tags), ("field", filters.fields)),
+    ):
+        if len(given) > MOST_VALUES:
+            raise InvalidQueryError(
+                f"{len(given):,} values of {name}, more than {MOST_VALUES}", field=name
+            )
     for name in sorted(OWN_FIELDS & filters.fields.keys()):
         raise InvalidQueryError(
             f"{name!r} is not among the fields to filter by: types and tags have filters of "

@@ -10,18 +10,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pyrite.embedding.service import model_in_use
-from pyrite.errors import ModelError
+from pyrite.errors import InvalidQueryError, ModelError, TimeLimitError
 from pyrite.neighbours.dimension import require_stored
 from pyrite.search.excerpts import Excerpt, densest, excerpt
 from pyrite.search.freshness import Freshness, Pending, Waited, freshness_of, pending
+from pyrite.search.language import PARTS, Field, Node, Phrase, Prefix, Word, print_query, replaced
 from pyrite.search.pages import views
-from pyrite.search.query import Mode, SearchRequest, words_of
+from pyrite.search.query import Mode, SearchRequest
 from pyrite.search.ranking import POOL, fused, places, ranked
+from pyrite.search.understanding import (
+    Understood,
+    filters_of,
+    is_of_front_matter,
+    read,
+    understand,
+)
 from pyrite.storage.records import Key
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
     from pyrite.encoders.protocol import QueryEncoder
     from pyrite.neighbours.entries import NearestEntries, SimilarPassage
     from pyrite.storage.protocol import Storage
-    from pyrite.storage.records import EntryView, Passage, WordQuery
+    from pyrite.storage.records import EntryView, Filters, Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +92,33 @@ class SearchResult:
     waited: Waited | None = None
     #: What the person should know of how this answer came about.
     warning: str | None = None
+    #: What of the query was not read as it may have been meant.
+    hints: tuple[str, ...] = ()
+    #: Whether the time ran out before everything was looked at.
+    partial: bool = False
+    #: The query that was searched by words, where no entry has those that were given.
+    corrected: str | None = None
 
 
 class _Found:
     """The rankings by words and by meaning, best first."""
 
     def __init__(
-        self, keyword: Mapping[Key, float], semantic: Mapping[Key, Sequence[SimilarPassage]]
+        self,
+        keyword: Mapping[Key, float],
+        semantic: Mapping[Key, Sequence[SimilarPassage]],
+        *,
+        partial: bool = False,
     ) -> None:
-        self.keyword = keyword
+        self.partial = partial
         self.semantic = semantic
-        self._keyword_places = places(keyword)
+        self.take_words(keyword)
         self._semantic_places = places(semantic)
+
+    def take_words(self, keyword: Mapping[Key, float]) -> None:
+        """Have this ranking by words."""
+        self.keyword = keyword
+        self._keyword_places = places(keyword)
 
     def scores(self, key: Key) -> Scores:
         """What an entry has in each ranking."""
@@ -149,9 +173,15 @@ class SearchService:
         waited = None
         if request.wait_for is not None and request.mode is not Mode.KEYWORD:
             waited = self._wait(request.wait_for, request.timeout_s)
-        words = words_of(request.query)
-        found, warning = self._find(request, words)
-        scores = found.ordered(request.mode)
+        tree, hints = self._read(request)
+        asked = understand(request.query, tree, hints)
+        found, warning = self._find(request, asked)
+        instead = None
+        if asked.words and not found.keyword and not found.partial:
+            instead = self._corrected(request, tree, found)
+        words = asked.words if instead is None else understand("", instead, []).words
+        # Where nothing but conditions is asked for, what meets them is listed, whatever the mode.
+        scores = found.ordered(request.mode if asked.text else Mode.KEYWORD)
         page = list(scores)[request.offset : request.offset + request.limit]
         model_id = self.model_id
         shown = views(self._storage, page, model_id, words)
@@ -163,7 +193,57 @@ class SearchService:
             freshness=pending(self._storage, model_id, request.filters.kbs, self._clock),
             waited=waited,
             warning=warning,
+            hints=asked.hints,
+            partial=found.partial,
+            corrected=None if instead is None else print_query(instead),
         )
+
+    def _corrected(self, request: SearchRequest, tree: Node, found: _Found) -> Node | None:
+        """The query with the nearest words, if they find something; what, is put into the rest."""
+        if request.mode is Mode.SEMANTIC:
+            return None
+        # Imported only here: few searches find nothing.
+        from pyrite.search.spelling import corrected  # noqa: PLC0415
+
+        with suppress(TimeLimitError), self._storage.time_limit(self._settings.search_limit_s):
+            instead = corrected(self._storage, tree)
+            if instead is not None:
+                asked = understand(print_query(instead), instead, [])
+                pool = POOL if request.mode is Mode.HYBRID else request.offset + request.limit + 1
+                found.take_words(self._by_words(request, asked, pool))
+                return instead if found.keyword else None
+        return None
+
+    def _read(self, request: SearchRequest) -> tuple[Node, list[str]]:
+        """The query as a tree, and hints; a field that there is not becomes words."""
+        tree, hints = read(request.query)
+        kbs = {kb.name for kb in self._storage.kbs()}
+
+        def known(leaf: Word | Prefix | Phrase | Field) -> Node:
+            if not isinstance(leaf, Field) or leaf.name in PARTS:
+                return leaf
+            try:
+                filters = filters_of(leaf)
+            except InvalidQueryError as error:
+                hints.append(f"{error}: searched as words")
+                return Word(f"{leaf.name}:{leaf.value.text}")
+            if leaf.name == "kb" and leaf.value.text not in kbs:
+                hints.append(f"there is no knowledge base {leaf.value.text!r}")
+            if is_of_front_matter(leaf) and not self._has_any(filters):
+                hints.append(
+                    f"no entry has the field {leaf.name} with the value {leaf.value.text!r}: "
+                    "searched as words"
+                )
+                return Word(f"{leaf.name}:{leaf.value.text}")
+            return leaf
+
+        return replaced(tree, known), hints
+
+    def _has_any(self, filters: Filters) -> bool:
+        """Whether there is such an entry, as far as can be told in time."""
+        with suppress(TimeLimitError), self._storage.time_limit(self._settings.search_limit_s):
+            return bool(self._storage.entries(filters, limit=1))
+        return True
 
     def revision_status(self, revision: int) -> Status | None:
         """Where the embedding of a write stands; None where it has been superseded.
@@ -179,33 +259,61 @@ class SearchService:
 
         return wait(self._storage, partial(self.revision_status, revision), revision, timeout_s)
 
-    def _find(self, request: SearchRequest, words: WordQuery) -> tuple[_Found, str | None]:
+    def _find(self, request: SearchRequest, asked: Understood) -> tuple[_Found, str | None]:
         """Both rankings as far as the mode wants them, and a warning if one could not be had."""
         most = request.offset + request.limit + 1
         pool = POOL if request.mode is Mode.HYBRID else most
         keyword: dict[Key, float] = {}
         semantic: dict[Key, list[SimilarPassage]] = {}
         warning = None
-        if request.mode is not Mode.SEMANTIC and words:
-            hits = self._storage.with_words(words, request.filters, limit=pool)
-            keyword = {(hit.kb, hit.entry_id): hit.score for hit in hits}
-        if request.mode is not Mode.KEYWORD:
+        limit_s = self._settings.search_limit_s
+        partial = False
+        if not asked.text or (request.mode is not Mode.SEMANTIC and asked.words):
             try:
-                semantic = self._by_meaning(request, pool)
+                with self._storage.time_limit(limit_s):
+                    keyword = self._by_words(request, asked, pool if asked.text else most)
+            except TimeLimitError:
+                partial = True
+                with suppress(TimeLimitError), self._storage.time_limit(limit_s / 5):
+                    # Not the best, but of those that have the words.
+                    keyword = self._by_words(request, asked, pool, ranked=False)
+        if asked.text and request.mode is not Mode.KEYWORD:
+            try:
+                semantic = self._by_meaning(
+                    asked.text, asked.filters(request.filters, phrases=True), pool
+                )
+            except TimeLimitError:
+                partial = True
             except ModelError as error:
                 if request.mode is Mode.SEMANTIC:
                     raise
                 warning = f"searched by words alone: {error}"
-        return _Found(keyword, semantic), warning
+        return _Found(keyword, semantic, partial=partial), warning
 
-    def _by_meaning(self, request: SearchRequest, pool: int) -> dict[Key, list[SimilarPassage]]:
+    def _by_words(
+        self, request: SearchRequest, asked: Understood, most: int, *, ranked: bool = True
+    ) -> dict[Key, float]:
+        """The entries with the words; where none are asked for, those with all else."""
+        if asked.text:
+            filters = asked.filters(request.filters, phrases=False)
+            hits = self._storage.with_words(asked.words, filters, limit=most, ranked=ranked)
+            return {(hit.kb, hit.entry_id): hit.score for hit in hits}
+        if asked.condition is None or not ranked:
+            return {}
+        filters = asked.filters(request.filters, phrases=True)
+        return {(e.kb, e.entry.id): 0.0 for e in self._storage.entries(filters, limit=most)}
+
+    def _by_meaning(
+        self, text: str, filters: Filters, pool: int
+    ) -> dict[Key, list[SimilarPassage]]:
         index = self.nearest_entries()
         # Nothing to compare with is no reason to load a model.
         if not index.refresh():
             return {}
-        vector = self._encoder.encode_query(request.query)
+        vector = self._encoder.encode_query(text)
         require_stored(self._storage, vector, index.model)
-        return index.nearest(vector, request.filters, pool)
+        with self._storage.time_limit(self._settings.search_limit_s):
+            return index.nearest(vector, filters, pool)
 
     def nearest_entries(self) -> NearestEntries:
         """The passages of the model in use, and the index of their vectors.

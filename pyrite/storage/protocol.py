@@ -94,6 +94,13 @@ class Storage(Queue, Embeddings, Protocol):
         """Make a new watcher for commits, whoever makes them."""
         ...
 
+    def time_limit(self, seconds: float) -> AbstractContextManager[None]:
+        """For this thread, until the context is left: reading for longer than that is broken off.
+
+        What is broken off raises a TimeLimitError.
+        """
+        ...
+
     def writing(self) -> AbstractContextManager[Writing]:
         """A transaction: all of it happens, or on an exception nothing."""
         ...
@@ -201,12 +208,25 @@ class Storage(Queue, Embeddings, Protocol):
         ...
 
     def with_words(
-        self, query: WordQuery, filters: Filters = EVERYTHING, *, limit: int, offset: int = 0
+        self,
+        query: WordQuery,
+        filters: Filters = EVERYTHING,
+        *,
+        limit: int,
+        offset: int = 0,
+        ranked: bool = True,
     ) -> list[WordHit]:
         """The entries that contain what is looked for, best first; ties by knowledge base and id.
 
+        Those that come first in the index, all with score 0, are found at once even where many
+        have the words: ``ranked`` is then False.
+
         An entry is found from the moment in which its write is committed.
         """
+        ...
+
+    def similar_terms(self, word: str, most: int) -> list[str]:
+        """Terms of the index that are spelled like a word, nearest first."""
         ...
 
     def views(

@@ -902,3 +902,16 @@ def test_a_database_that_can_only_be_read_is_searched_and_says_so(
     refused = notes("create", "--title", "Late", "--body", "x")
     assert refused.code == 1
     assert "give whoever runs this the right to write" in refused.err
+
+
+def test_the_arguments_of_a_search_are_one_query(shell: Shell) -> None:
+    def asked(*arguments: str) -> object:
+        return shell.ok("search", *arguments, "--mode", "keyword", "--json").json["query"]
+
+    assert asked("how", "long", "-hidden", "-x") == "how long -hidden -x"
+    assert shell.ok("search", "--json", "--mode=keyword", "--", "--dry-run").json["query"] == (
+        "--dry-run"
+    )
+    assert "No such option" in shell.refused("search", "a", "--jsn", code=2)
+    tags = [part for number in range(101) for part in ("--tag", f"t{number}")]
+    assert "101 values of tag, more than 100" in shell.refused("search", "a", *tags, code=2)

@@ -673,3 +673,20 @@ async def test_the_feed_is_no_page(client: Client) -> None:
     told = await client("GET", "/ws")
     assert (told.status, told.headers["upgrade"]) == (426, "websocket")
     assert "WebSocket" in told.problem
+
+
+async def test_a_database_that_is_moved_away_is_read_on_and_written_once_it_is_back(
+    client: Client,
+) -> None:
+    await client.create("before", title="Before")
+    path = client.node.storage.path
+    path.rename(path.with_name("away.db"))
+    refused = await client("POST", "/api/kbs/notes/entries", json={"title": "x"})
+    assert (refused.status, refused.headers["retry-after"]) == (503, "10")
+    assert refused.problem == "the database file is not the one that it was; nothing was written"
+    assert (await client("GET", "/api/kbs/notes/entries/before")).status == 200
+    unready = await client("GET", "/readyz")
+    assert (unready.status, unready.json["reasons"]) == (503, ["database"])
+    path.with_name("away.db").rename(path)
+    again = await client("POST", "/api/kbs/notes/entries", json={"title": "x"})
+    assert again.status == 201

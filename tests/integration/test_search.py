@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from actors.messages import Vector
 from pyrite.embedding.service import EmbeddingService
-from pyrite.errors import InvalidQueryError, ModelError, NotFoundError
+from pyrite.errors import InvalidQueryError, ModelError, NotFoundError, TimeLimitError
 from pyrite.search.freshness import Freshness, Outcome, pending
 from pyrite.search.query import Mode, SearchRequest
 from pyrite.search.ranking import POOL, fused, places, ranked
@@ -188,9 +191,107 @@ def test_an_odd_query_gets_an_answer(
     for query in ODD:
         result = ask(search, query, mode)
         assert result.query == query
-        assert mode is KEYWORD or len(result.hits) == 3  # everything has some nearness
+        # Everything has some nearness; an operator holds for what is near as well.
+        confined = query in {"title:a", '"a" ' * 2_500}
+        assert mode is KEYWORD or len(result.hits) == (1 if confined else 3)
     assert ids(ask(search, "हिन्दी", KEYWORD)) == ["c"]
     assert ids(ask(search, "🎉", KEYWORD)) == []
+
+
+@every_mode
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("red -green", {"b", "c"}),
+        ("red NOT (green OR blue)", {"c"}),
+        ("green OR blue", {"a", "b"}),
+        ("red AND blue", {"b"}),
+        ("(green OR blue) -green", {"b"}),
+        ("“red blue”", {"b"}),
+        ("red tag:x", {"c"}),
+        ("tag:x", {"c"}),
+        ("-tag:x", {"a", "b"}),
+        ("-green", {"b", "c"}),
+        ("red owner:Kim", {"c"}),
+        ("path:c.m*", {"c"}),
+        ("title:b", {"b"}),
+        ("kb:nowhere red", set()),
+        ("red since:2999-01-01", set()),
+    ],
+)
+def test_operators_hold_in_every_mode(
+    product: Product,
+    encoder: Words,
+    search: SearchService,
+    query: str,
+    found: set[str],
+    mode: Mode,
+) -> None:
+    put(product, encoder, "red green", "red blue")
+    product.kbs.create_entry(
+        KB, Draft("c", id="c", body="red", tags=("x",), fields={"owner": "Kim"})
+    )
+    product.embedding.embed_entry(encoder, KB, "c")
+    assert set(ids(ask(search, query, mode))) == found
+
+
+def test_no_mixture_of_operators_is_an_error(
+    product: Product, encoder: Words, search: SearchService
+) -> None:
+    put(product, encoder, "red green", "blue")
+    pieces = [*"()\"“«」-+*:%_';\\\0 ", "\u0301", "日", "🙂", "red", "OR", "AND", "NOT"]
+    pieces += ["tag:", "title:", "path:", "since:", "date:2026-01-01..", "kb:", "x:y", "re*"]
+    choices = random.Random(7)
+    for _ in range(300):
+        some = choices.choices(pieces, k=choices.choice([3, 10, 60]))
+        query = choices.choice(["", " "]).join(some)
+        with suppress(InvalidQueryError):  # empty
+            ask(search, query, choices.choice(list(Mode)))
+
+
+def test_a_search_that_takes_too_long_gives_what_it_has(
+    product: Product, encoder: Words, search: SearchService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(product, encoder, "red green", "red blue")
+    real = product.storage.with_words
+
+    def slow(*given: Any, ranked: bool = True, **more: Any) -> object:
+        if ranked:
+            raise TimeLimitError
+        return real(*given, ranked=ranked, **more)
+
+    monkeypatch.setattr(product.storage, "with_words", slow)
+    for mode in (KEYWORD, HYBRID):
+        result = ask(search, "red -green", mode)
+        assert (ids(result), result.partial) == (["b"], True)
+    assert not ask(search, "red", SEMANTIC).partial
+
+
+@pytest.mark.parametrize("mode", [HYBRID, KEYWORD])
+def test_a_misspelt_word_finds_the_nearest(
+    product: Product, encoder: Words, search: SearchService, mode: Mode
+) -> None:
+    put(product, encoder, "the Kubernetes cluster", "backups of disks", "kubernetes -red")
+    result = ask(search, "kubernetse -red", mode)
+    assert result.corrected == "kubernetes -red"
+    assert ids(result)[0] == "a"
+    assert "c" not in ids(result)
+    assert result.hits[0].passage.highlights
+    assert ask(search, "bakcups", KEYWORD).corrected == "backups"
+    assert ask(search, "backups", KEYWORD).corrected is None
+    nothing = ask(search, "zzzzzz", KEYWORD)
+    assert (ids(nothing), nothing.corrected) == ([], None)
+
+
+def test_what_is_no_field_is_words_and_said(
+    product: Product, encoder: Words, search: SearchService
+) -> None:
+    put(product, encoder, "localhost port 8080", "blue")
+    result = ask(search, "localhost:8080", KEYWORD)
+    assert ids(result) == ["a"]
+    assert "no entry has the field localhost with the value '8080'" in result.hints[0]
+    assert "searched as words" in ask(search, "since:tomorrowish blue", KEYWORD).hints[0]
+    assert "no knowledge base 'no'" in ask(search, "kb:no", KEYWORD).hints[0]
 
 
 @pytest.mark.parametrize(

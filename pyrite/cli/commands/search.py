@@ -32,8 +32,33 @@ _FRESHNESS = {
 }
 
 
-@click.command()
-@click.argument("query")
+#: Before an argument that is no option; it cannot stand in one.
+_MARK = "\0"
+
+
+class _QueryCommand(click.Command):
+    """A command whose arguments are words, of which one may begin with a hyphen."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        last = args.index("--") if "--" in args else len(args)
+        before = args[:last]
+        # "-hidden" would be "-h", with something after it.
+        marked = [_MARK + arg if arg.startswith("-h") and arg != "-h" else arg for arg in before]
+        rest = super().parse_args(ctx, [*marked, *args[last:]])
+        words = tuple(word.removeprefix(_MARK) for word in ctx.params.get("query") or ())
+        for word in words:
+            # An option that there is not is a mistake; after "--" it is a word.
+            if word.startswith("--") and word in before:
+                raise click.NoSuchOption(word.partition("=")[0], ctx=ctx)
+        ctx.params["query"] = words
+        return rest
+
+
+@click.command(
+    cls=_QueryCommand,
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("query", nargs=-1, required=True)
 @click.option(
     "--mode",
     type=click.Choice(_MODES),
@@ -65,22 +90,25 @@ _FRESHNESS = {
 @filter_options
 @json_option()
 @pass_app
-def search(app: App, /, query: str, *, as_json: bool, **given: Any) -> None:
+def search(app: App, /, query: tuple[str, ...], *, as_json: bool, **given: Any) -> None:
     """Find entries by meaning and by words.
 
-    A text in "double quotes" has to stand in an entry as it is for the words to find it.
+    A "phrase" has to stand in an entry as it is, and -word must not; OR, parentheses, back*,
+    tag:ops, type:note, path:ops/, title:word, since:2026-11-01 and field:value narrow it further.
+    After -- no argument is an option.
 
     \b
     Examples:
-      pyrite search "how long do we keep backups?"
+      pyrite search how long do we keep backups
       pyrite search "release process" --kb notes --limit 3 --json
       pyrite search '"error 137"' --mode keyword
+      pyrite search backup -tape tag:ops
       pyrite search standup --tag team --since 2026-11-01 --field author=Kim
     """
     from pyrite.search.query import Mode, SearchRequest  # noqa: PLC0415
 
     request = SearchRequest(
-        query=query,
+        query=" ".join(query),
         mode=Mode(given["mode"]),
         filters=filters_of(given),
         limit=given["limit"],
@@ -107,6 +135,12 @@ def search(app: App, /, query: str, *, as_json: bool, **given: Any) -> None:
         note("Nothing was found.")
     elif result.more:
         note(f"There is more: --offset {request.offset + len(result.hits)}")
+    if result.corrected is not None:
+        note(f"Note: no entry has these words; searched for: {result.corrected}")
+    if result.partial:
+        note("Note: the time ran out before all was looked at; fewer filters or rarer words help.")
+    for hint in result.hints:
+        note(f"Note: {hint}.")
     if result.warning is not None:
         note(f"Note: {result.warning}")
     if request.mode is not Mode.KEYWORD:

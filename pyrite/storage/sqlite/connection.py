@@ -16,7 +16,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from pyrite.errors import StorageError
-from pyrite.storage.sqlite.creation import create_if_missing
+from pyrite.storage.sqlite.creation import create_if_missing, keep_private
 from pyrite.storage.sqlite.database_file import (
     DatabaseFile,
     Identity,
@@ -33,6 +33,7 @@ from pyrite.storage.sqlite.faults import (
 )
 from pyrite.storage.sqlite.migrate import migrate
 from pyrite.storage.sqlite.reading import ReadOnlyConnection, is_writable
+from pyrite.storage.sqlite.time_limit import TimeLimit
 
 #: How long to wait for another process's transaction, in seconds.
 BUSY_TIMEOUT_S = 30.0
@@ -112,6 +113,7 @@ class Connections:
         self.path = path
         self._write_lock = threading.RLock()
         self._read_lock = threading.RLock()
+        self.time_limit = TimeLimit()
         self._hurries = False
         with ExitStack() as opened:  # if one step fails, what came before is closed
             try:
@@ -128,6 +130,7 @@ class Connections:
 
     def _open(self, opened: ExitStack) -> None:
         path = self.path
+        keep_private(path)
         self._writer = opened.enter_context(closing(connect(path)))
         migrate(self._writer, path)
         self._file = DatabaseFile(path, _identity_on_disk(self._writer, path))
@@ -197,7 +200,8 @@ class Connections:
                 self._reader = self._read_only.current()
             self._reader.execute("BEGIN")
             try:
-                yield self._reader
+                with self.time_limit.kept_by(self._reader):
+                    yield self._reader
             finally:
                 if self._reader.in_transaction:
                     self._reader.execute("ROLLBACK")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -52,6 +53,19 @@ def create_if_missing(path: Path, make: Callable[[Path], None]) -> None:
                 partial.with_name(partial.name + suffix).unlink()
 
 
+def keep_private(path: Path) -> None:
+    """Take from everybody else the right to read a database and its log, if they have it.
+
+    A file that was made under a usual umask can be read by all. One that only its group can read
+    besides its owner has been made so on purpose, and is left as it is.
+    """
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(OSError):  # it is not there, or is somebody else's
+            file = path.with_name(path.name + suffix)
+            if stat.S_IMODE(file.stat().st_mode) & 0o007:
+                file.chmod(0o600)
+
+
 def put_in_place(partial: Path, target: Path) -> None:
     """Give a file its name, on disk too; it replaces nothing.
 
@@ -92,7 +106,7 @@ def _refuse_empty(path: Path) -> None:
 
 def _make_folder(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be opened: its folder cannot be made: {error.strerror}; "

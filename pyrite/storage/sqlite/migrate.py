@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -85,6 +86,7 @@ def back_up(conn: sqlite3.Connection, path: Path, applied: int) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     target = path.with_name(f"{path.name}.schema-{applied}.{stamp}.backup")
     # A second connection reads the last committed state, which the write lock keeps as it is.
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     source = sqlite3.connect(path)
     copy = sqlite3.connect(target)
     try:

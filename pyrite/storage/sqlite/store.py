@@ -36,6 +36,7 @@ from pyrite.storage.sqlite.tables import queue as queue_sql
 from pyrite.storage.sqlite.tables import queue_status as status_sql
 from pyrite.storage.sqlite.tables import service as service_sql
 from pyrite.storage.sqlite.tables import views as view_sql
+from pyrite.storage.sqlite.tables import vocabulary as vocabulary_sql
 from pyrite.storage.sqlite.tables import words as word_sql
 from pyrite.storage.sqlite.writing import SqliteWriting
 
@@ -122,6 +123,9 @@ class SqliteStorage:
 
     def watcher(self) -> Watcher:
         return self._db.watcher()
+
+    def time_limit(self, seconds: float) -> AbstractContextManager[None]:
+        return self._db.time_limit.within(seconds)
 
     @contextmanager
     def writing(self) -> Iterator[SqliteWriting]:
@@ -286,6 +290,7 @@ class SqliteStorage:
     embedding_ids = _in(read, passage_sql.embedding_ids)
     passages = _in(read, passage_sql.serving)
     with_words = _in(read, word_sql.search)
+    similar_terms = _in(read, vocabulary_sql.similar_terms)
     views = _in(read, view_sql.views)
 
     # The feed and its health

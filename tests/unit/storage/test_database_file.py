@@ -216,3 +216,16 @@ def test_where_no_log_can_be_made_the_file_itself_is_read_and_read_anew(
             monkeypatch.setattr(connection, "is_writable", lambda _: False)
             with pytest.raises(StorageError, match="what was written to it last"):
                 SqliteStorage(path)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o640, 0o640), (0o600, 0o600)])
+def test_what_everybody_could_read_is_made_private(path: Path, before: int, after: int) -> None:
+    path.chmod(before)
+    with closing(SqliteStorage(path)):
+        for each in (path, path.with_name("pyrite.db-wal"), path.with_name("pyrite.db-shm")):
+            assert each.stat().st_mode & 0o777 == after
+
+
+def test_the_folder_that_is_made_for_it_is_private(tmp_path: Path) -> None:
+    SqliteStorage(tmp_path / "home" / "pyrite.db").close()
+    assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700

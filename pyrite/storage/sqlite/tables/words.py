@@ -26,8 +26,9 @@ def search(
     *,
     limit: int,
     offset: int = 0,
+    ranked: bool = True,
 ) -> list[WordHit]:
-    """Entries that contain what is looked for, best first."""
+    """Entries that contain what is looked for, best first or merely the first of the index."""
     if not query:
         return []
     required, rest = split(filters)
@@ -36,10 +37,11 @@ def search(
     wanted = f"({wanted}) AND {required}" if required else wanted
     where, values = condition(rest)
     rows = conn.execute(
-        f"""SELECT e.kb_name, e.entry_id, -{_SCORE} AS score
+        f"""SELECT e.kb_name, e.entry_id, {f"-{_SCORE}" if ranked else "0.0"} AS score
             FROM entry_words JOIN entries e ON e.id = entry_words.rowid
             WHERE entry_words MATCH ? AND {where}
-            ORDER BY score DESC, e.kb_name, e.entry_id LIMIT ? OFFSET ?""",
+            {"ORDER BY score DESC, e.kb_name, e.entry_id" if ranked else ""}
+            LIMIT ? OFFSET ?""",
         (wanted, *values, limit, offset),
     )
     return [WordHit(*row) for row in rows]
