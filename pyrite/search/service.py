@@ -217,7 +217,6 @@ class SearchService:
     def _read(self, request: SearchRequest) -> tuple[Node, list[str]]:
         """The query as a tree, and hints; a field that there is not becomes words."""
         tree, hints = read(request.query)
-        kbs = {kb.name for kb in self._storage.kbs()}
 
         def known(leaf: Word | Prefix | Phrase | Field) -> Node:
             if not isinstance(leaf, Field) or leaf.name in PARTS:
@@ -227,7 +226,7 @@ class SearchService:
             except InvalidQueryError as error:
                 hints.append(f"{error}: searched as words")
                 return Word(f"{leaf.name}:{leaf.value.text}")
-            if leaf.name == "kb" and leaf.value.text not in kbs:
+            if leaf.name == "kb" and not self._has_kb(leaf.value.text):
                 hints.append(f"there is no knowledge base {leaf.value.text!r}")
             if is_of_front_matter(leaf) and not self._has_any(filters):
                 hints.append(
@@ -238,6 +237,10 @@ class SearchService:
             return leaf
 
         return replaced(tree, known), hints
+
+    def _has_kb(self, name: str) -> bool:
+        """Whether there is such a knowledge base."""
+        return any(kb.name == name for kb in self._storage.kbs())
 
     def _has_any(self, filters: Filters) -> bool:
         """Whether there is such an entry, as far as can be told in time."""

@@ -212,6 +212,9 @@ def test_an_answer_as_json(colours: Shell) -> None:
         "freshness": {"pending": 0, "failed": 1, "oldest_pending_age_s": None},
         "waited": None,
         "warning": None,
+        "hints": [],
+        "partial": False,
+        "corrected": None,
     }
     passage, scores = hit.pop("passage"), hit.pop("scores")
     assert 0 < hit.pop("score") < 1
