@@ -2,8 +2,8 @@
 
 Front matter comes from anyone who can write a file, and YAML can express small texts that
 become huge or endless objects. So the stream of events is checked before anything is built:
-no aliases, bounded size and depth. What is then built has a bounded cost, and whatever goes
-wrong is one `FrontMatterError` that says what and on which line.
+bounded size and depth, with all that its aliases stand for. What is then built has a bounded
+cost, and whatever goes wrong is one `FrontMatterError` that says what and on which line.
 
 Three things differ from plain YAML 1.1, and all keep what the person wrote: a key is always
 text (`on: push` has the key "on", not True), so are a title, type, summary and tags
@@ -21,6 +21,7 @@ from yaml.constructor import SafeConstructor
 from yaml.error import Mark
 
 from pyrite.errors import PyriteError
+from pyrite.markdown import yaml_aliases
 from pyrite.markdown.entry import JSON, OWN_FIELDS, json_safe
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ _HINTS = {
     "did not find expected key": "check the indentation and the quotes around here",
     "expected <block end>": "check the indentation and the quotes around here",
     "not determine a constructor": "leave the !tag off, or quote the text",
-    "found duplicate anchor": "remove the &anchors",
     "found unexpected end of stream": "a quotation mark is missing",
     "but found another document": "a line that starts with --- ends the front matter",
 }
@@ -121,6 +121,8 @@ def parse(front: str, first_line: int = 1) -> dict[str, JSON]:
     if node is None:
         return {}
     constructor = SafeConstructor()
+    if any(yaml_aliases.is_merge(key, value) for key, value in node.value):
+        constructor.flatten_mapping(node)
     mapping: dict[str, JSON] = {}
     for key, value in node.value:
         _keep_text(value, all_of_it=key.value in OWN_FIELDS)
@@ -161,8 +163,8 @@ def compose(front: str, first_line: int = 1) -> yaml.MappingNode | None:
         reason = f"front matter must not contain the character U+{ord(found[0]):04X}"
         raise FrontMatterError(reason, line)
     try:
-        _check_events(front, first_line)
-        node = yaml.compose(front, Loader=_LOADER)
+        has_aliases = _check_events(front, first_line)
+        node = yaml_aliases.compose(front) if has_aliases else yaml.compose(front, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         raise _explained(error, front, first_line) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -184,19 +186,19 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:59] + "…")  # noqa: PLR2004 - for the eye only
 
 
-def _check_events(front: str, first_line: int) -> None:
-    depth = 0
+def _check_events(front: str, first_line: int) -> bool:
+    """Refuse what would become too large or too deep; whether there are aliases to resolve."""
+    expansion = yaml_aliases.Expansion()
     for event in yaml.parse(front, Loader=_LOADER):
-        if isinstance(event, yaml.AliasEvent):
-            reason = f"aliases (*{event.anchor}) are not allowed in front matter"
+        try:
+            expansion.take(event)
+        except yaml_aliases.AliasError as error:
+            line = _line(front, event.start_mark, first_line)
+            raise FrontMatterError(str(error), line) from error
+        if expansion.height > MAX_DEPTH:
+            reason = f"nested deeper than {MAX_DEPTH} levels"
             raise FrontMatterError(reason, _line(front, event.start_mark, first_line))
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                reason = f"nested deeper than {MAX_DEPTH} levels"
-                raise FrontMatterError(reason, _line(front, event.start_mark, first_line))
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+    return expansion.needed
 
 
 def _line(front: str, mark: Mark | CMark | None, first_line: int) -> int:
@@ -211,7 +213,7 @@ def _keep_text(node: yaml.Node, *, all_of_it: bool = False) -> None:
             node.tag = _TEXT_TAG
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
+            if isinstance(key, yaml.ScalarNode) and not yaml_aliases.is_merge(key, value):
                 key.tag = _TEXT_TAG
             _keep_text(value)
     elif isinstance(node, yaml.SequenceNode):

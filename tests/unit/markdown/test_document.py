@@ -83,7 +83,7 @@ def test_tags_are_found(written, tags):
         (b"\xff\xfea\x00", 1, "UTF-16"),
         (b"one\ntw\0o", 2, "NUL"),
         (b"---\n\xed\xa0\x80: 1\n---\n", 2, "not UTF-8"),
-        (b"---\na: 1\nb: *x\n---\n", 3, "aliases"),
+        (b"---\na: 1\nb: *x\n---\n", 3, "no anchor above it"),
     ],
 )
 def test_what_is_no_text_is_refused(raw, line, reason):

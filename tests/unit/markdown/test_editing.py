@@ -142,6 +142,22 @@ def test_edits_of_unusual_texts(text, changes, removals, expected):
     assert edit(text, changes, removals) == expected
 
 
+ALIASED = "---\n# one\ntags: &id001\n- a # two\n- b\nother: *id001 # three\nz: 1\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"z": 2}, ALIASED.replace("z: 1", "z: 2")),
+        ({"other": ["q"]}, ALIASED.replace("*id001 #", "[q] #")),
+        # The alias would follow its anchor: both are written out.
+        ({"tags": ["a"]}, "---\ntags:\n  - a\nother:\n  - a\n  - b\nz: 1\n---\n"),
+    ],
+)
+def test_an_alias_is_replaced_where_it_stands(changes, expected):
+    assert edit(ALIASED, changes) == expected
+
+
 def test_a_change_wins_over_a_removal_of_the_same_field():
     assert edit("---\na: 1\n---\n", {"a": 2}, ["a"]) == "---\na: 2\n---\n"
 

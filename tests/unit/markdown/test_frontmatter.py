@@ -63,7 +63,13 @@ def test_the_pieces_make_up_the_text(text):
         ("on: push\nyes: y\n1: x\n2024-01-01: z\nnull: q\n? \n: r\n",
          {"on": "push", "yes": "y", "1": "x", "2024-01-01": "z", "null": "q", "": "r"}),
         ("a: {no: 1, 2: b}\n", {"a": {"no": 1, "2": "b"}}),
-        ("<<: {a: 1}\n", {"<<": {"a": 1}}),
+        ("<<: {a: 1}\nb: 2\n", {"a": 1, "b": 2}),
+        ("<<: text\n", {"<<": "text"}),
+        ("tags: &id001\n- a\n- 007\nother: *id001\n",
+         {"tags": ["a", "007"], "other": ["a", "007"]}),
+        ("a: &x {k: 1, l: 2}\nb:\n  <<: *x\n  l: 3\n",
+         {"a": {"k": 1, "l": 2}, "b": {"k": 1, "l": 3}}),
+        ("a: &x 1\nb: *x\nc: &x 2\nd: *x\n", {"a": 1, "b": 1, "c": 2, "d": 2}),
         ("d: 2024-01-02\nt: 2024-01-02 03:04:05\n",
          {"d": "2024-01-02", "t": "2024-01-02T03:04:05"}),
         ("a: .nan\nb: -.inf\nc: 1.5\n", {"a": "nan", "b": "-inf", "c": 1.5}),
@@ -81,11 +87,20 @@ def test_front_matter_is_read(front, mapping):
     assert parse(front) == mapping
 
 
+#: A few lines whose aliases stand for nine to the eighth values, and for thirty levels.
+BOMB = "a0: &a0 [1, 2]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+DEEP = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 30))
+
+
 @pytest.mark.parametrize(
     ("front", "line", "reason"),
     [
-        ("a: &x 1\nb: *x\n", 3, r"aliases \(\*x\) are not allowed in front matter"),
-        ("a: &x {}\n<<: *x\n", 3, r"aliases \(\*x\)"),
+        ("a: 1\nb: *x\n", 3, r"the alias \*x has no anchor above it"),
+        ("a: 1\nb: &x [*x]\n", 3, r"the alias \*x stands in what it stands for"),
+        (BOMB, 7, "stand for more than 262,144 characters"),
+        (DEEP, 21, "nested deeper than 20 levels"),
         ("a: 1\nb: " + "[" * 60_000, 3, "nested deeper than 20 levels"),
         ("- " * 3000, 2, "nested deeper"),
         ("? " * 3000, 2, "nested deeper"),
