@@ -417,7 +417,7 @@ def test_a_body_that_cannot_be_had_is_wrong_usage(
         ("=x", "--field takes NAME=VALUE, not '=x'"),
         ("x=a: b: c", "The value of --field x is not YAML"),
         ("x=[1", "The value of --field x is not YAML"),
-        ("x=[&a 1, *a]", "The value of --field x is not YAML"),
+        ("x=[1, *a]", "The value of --field x is not YAML"),
         ("x=1\ny: 2", "The value of --field x is not one value"),
         ("title=B", "title is no extra field: give it with --title"),
         ("tags=[b]", "tags is no extra field: give it with --tag"),

@@ -283,6 +283,9 @@ def link_out(product: Product) -> None:
     (product.folder / "bad.md").symlink_to(outside)
 
 
+#: Each of these stands for nine times as much as the one above it.
+BOMB = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
+
 #: How a file is made bad, the line and the reason it is reported with.
 BAD: dict[str, tuple[Callable[[Product], object], int | None, str]] = {
     "YAML": (lambda p: p.write("bad.md", "---\ntitle: x\na: b: c\n---\n"), 3, "mapping values"),
@@ -292,9 +295,9 @@ BAD: dict[str, tuple[Callable[[Product], object], int | None, str]] = {
     "UTF-16": (lambda p: p.write("bad.md", "text".encode("utf-16")), 1, "in UTF-16"),
     "NUL": (lambda p: p.write("bad.md", b"a\n\0"), 2, "NUL character"),
     "bomb": (
-        lambda p: p.write("bad.md", "---\na: &a [x]\nb: [*a, *a]\n---\n"),
-        3,
-        "aliases (*a) are not allowed",
+        lambda p: p.write("bad.md", f"---\na0: &a0 [1, 2]\n{BOMB}---\n"),
+        7,
+        "aliases stand for more than 262,144 characters",
     ),
     "depth": (lambda p: p.write("bad.md", f"---\na: {'[' * 30}{']' * 30}\n---\n"), 2, "deeper"),
     "size": (lambda p: p.write("bad.md", "x" * 3000), None, "3,000 bytes are more than max_file_b"),

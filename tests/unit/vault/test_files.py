@@ -31,7 +31,9 @@ def test_a_file_is_read_with_its_stamp_and_digest(tmp_path):
 def test_an_entry_that_cannot_be_read_names_file_and_line(tmp_path):
     (tmp_path / "x.md").write_bytes(b"---\na: 1\nb: *x\n---\n")
     read = read_file(tmp_path, "x.md", max_bytes=100)
-    with pytest.raises(UnreadableFileError, match=r"x\.md:3: aliases") as caught:
+    with pytest.raises(
+        UnreadableFileError, match=r"x\.md:3: the alias \*x has no anchor"
+    ) as caught:
         read.entry()
     assert (caught.value.path, caught.value.line) == ("x.md", 3)
 
