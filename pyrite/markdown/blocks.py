@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LINE_END = re.compile(r"\r\n?|\n")
 
 #: How many lines a block quotation is shown at first, and how many times as many when it goes on.
-_SHOWN = 16
+_SHOWN = 4
 _MORE = 4
 
 
